@@ -1,0 +1,53 @@
+# The words people say. PYTHON is any interpreter with ".[test]" installed.
+PYTHON ?= python
+export MPLBACKEND ?= Agg
+
+.PHONY: help test slow lint format types layers signatures reference bench pandas3 ci clean
+
+help:
+	@grep -E '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+test: ## all tests but the slow ones, README and docstrings included
+	$(PYTHON) -m pytest
+
+slow: ## simulations: bias, coverage, type-I error
+	$(PYTHON) -m pytest -m slow
+
+lint: ## ruff: rules and format
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+
+format: ## ruff: mend what it can
+	$(PYTHON) -m ruff check --fix .
+	$(PYTHON) -m ruff format .
+
+types: ## mypy --strict
+	$(PYTHON) -m mypy
+
+layers: ## which room may import which
+	PYTHONPATH=src $(PYTHON) -c "from importlinter.cli import lint_imports_command; lint_imports_command()"
+
+signatures: ## write the snapshot of public signatures anew
+	PYTHONPATH=src $(PYTHON) tests/contracts/test_signatures.py --write
+
+reference: ## recompute the reference values with R and compare (needs Rscript, lme4, lmerTest, pbkrtest, emmeans)
+	$(PYTHON) tests/reference/regenerate.py
+
+bench: ## time and memory against lme4 and statsmodels; writes JSON and the table in README.md
+	$(PYTHON) benchmarks/run.py
+
+pandas3: ## the tests that need no lifelines, on pandas 3
+	rm -rf .venv-pandas3
+	$(PYTHON) -m venv .venv-pandas3
+	.venv-pandas3/bin/pip install --quiet numpy scipy "pandas>=3" matplotlib patsy statsmodels joblib jinja2 \
+		"pytest>=8" hypothesis build hatchling import-linter
+	.venv-pandas3/bin/pip install --quiet --no-deps .
+	.venv-pandas3/bin/python -c "import pandas; print('pandas', pandas.__version__)"
+	.venv-pandas3/bin/python -m pytest -m "not slow"
+
+ci: ## everything, in a fresh virtual environment
+	.ci/run
+
+clean: ## remove what the other targets leave behind
+	rm -rf .venv-pandas3 .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist results
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,34 @@
+# lme4's side, one process a task: Rscript lmer.R growth|insteval|export|versions FOLDER REPETITIONS; prints JSON.
+suppressPackageStartupMessages({ library(lme4); library(jsonlite) })
+args <- commandArgs(TRUE)
+folder <- args[2]
+repetitions <- if (length(args) > 2) as.integer(args[3]) else 1L
+column <- function(name, what, size) {
+  path <- file.path(folder, paste0(name, ".bin"))
+  readBin(path, what, file.size(path) / size, size = size)
+}
+peak <- function() as.numeric(sub("\\D+(\\d+) kB", "\\1", grep("^VmHWM", readLines("/proc/self/status"), value = TRUE))) / 1024
+timed <- function(call) {
+  seconds <- numeric(repetitions)
+  for (k in seq_len(repetitions)) seconds[k] <- system.time(m <- call())[["elapsed"]]
+  list(seconds = I(seconds), model = m)
+}
+report <- function(...) cat(toJSON(list(..., peak_megabytes = peak()), auto_unbox = TRUE, digits = NA), "\n")
+
+if (args[1] == "growth") {
+  d <- data.frame(patient = factor(column("patient", "integer", 4)), cohort = factor(column("during", "integer", 4), labels = c("before", "during")),
+    month = column("month", "double", 8), bsi = column("bsi", "double", 8))
+  t <- timed(function() lmer(bsi ~ month * cohort + (1 + month | patient), d))
+  report(seconds = t$seconds, deviance = REMLcrit(t$model), estimates = I(unname(fixef(t$model))))
+} else if (args[1] == "insteval") {
+  t <- timed(function() lmer(y ~ service + (1 | s) + (1 | d), InstEval, REML = FALSE))
+  report(seconds = t$seconds, deviance = -2 * as.numeric(logLik(t$model)))
+} else if (args[1] == "export") {
+  for (k in c("s", "d", "service")) writeBin(as.integer(as.character(InstEval[[k]])), file.path(folder, paste0(k, ".bin")))
+  writeBin(as.integer(InstEval$y), file.path(folder, "y.bin"))
+  report(rows = nrow(InstEval))
+} else {
+  s <- sessionInfo()
+  report(R = R.version$version.string, lme4 = as.character(packageVersion("lme4")), Matrix = as.character(packageVersion("Matrix")),
+    blas = s$BLAS, lapack = s$LAPACK)
+}

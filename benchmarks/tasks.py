@@ -1,0 +1,145 @@
+"""One timed task in a process of its own: `python benchmarks/tasks.py TASK FOLDER REPETITIONS`; prints JSON.
+
+`run.py` starts these. What R leaves out of its time (loading lme4) is left out here too: modules are loaded by a call
+on forty patients first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import resource
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+CALL = {"outcome": "bsi", "time": "month", "patient": "patient", "cohort": "cohort", "reference": "before"}
+FORMULA = "bsi ~ month * cohort"
+
+
+def simulate(patients: int, *, shared: bool, unit: float = 1.0, seed: int = 1) -> dict[str, np.ndarray]:
+    """Return five visits a patient, a fifth of them missing (never the first), at shared or at irregular times.
+
+    Time is in months over three years; `unit` divides it (12: years, in which MixedLM converges).
+    """
+    rng = np.random.default_rng(seed)
+    patient = np.repeat(np.arange(patients, dtype=np.int32), 5)
+    month = np.tile(np.array([0.0, 9.0, 18.0, 27.0, 36.0]), patients)
+    during = np.repeat((np.arange(patients) % 2).astype(np.int32), 5)
+    if not shared:
+        month = np.where(month == 0, 0.0, month + rng.uniform(-4.0, 4.0, month.size))
+    u0, u1 = rng.normal(0, 1, (2, patients))
+    level, slope = np.repeat(0.5 * u0, 5), np.repeat(0.015 * (-0.2 * u0 + np.sqrt(0.96) * u1), 5)
+    bsi = 1.8 + level + (-0.022 + 0.009 * during + slope) * month + rng.normal(0, 0.35, month.size)
+    kept = (month == 0) | (rng.random(month.size) >= 0.25)
+    return {"patient": patient[kept], "during": during[kept], "month": month[kept] / unit, "bsi": bsi[kept]}
+
+
+def write(folder: Path, columns: dict[str, np.ndarray]) -> None:
+    """Write each column as raw numbers, which numpy and R's readBin both read."""
+    for name, values in columns.items():
+        values.tofile(folder / f"{name}.bin")
+
+
+def frame_of(columns: dict[str, np.ndarray]) -> pd.DataFrame:
+    """Return the columns as a study has them: cohorts are words."""
+    cohort = np.array(["before", "during"], dtype=object)[columns["during"]]
+    return pd.DataFrame(
+        {"patient": columns["patient"], "cohort": cohort, "month": columns["month"], "bsi": columns["bsi"]}
+    )
+
+
+def read(folder: Path) -> pd.DataFrame:
+    """Return the table in a folder."""
+    types = {"patient": np.int32, "during": np.int32, "month": np.float64, "bsi": np.float64}
+    return frame_of({name: np.fromfile(folder / f"{name}.bin", dtype=kind) for name, kind in types.items()})
+
+
+def peak_megabytes() -> float:
+    """Return the most memory that this process has held, as the kernel counts it."""
+    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+        if line.startswith("VmHWM"):
+            return int(line.split()[1]) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def timed(call: Callable[[], Any], repetitions: int) -> tuple[list[float], Any]:
+    """Return the seconds of each call and the last answer."""
+    seconds, answer = [], None
+    for _ in range(repetitions):
+        start = time.perf_counter()
+        answer = call()
+        seconds.append(time.perf_counter() - start)
+    return seconds, answer
+
+
+def grow(frame: pd.DataFrame) -> dict[str, Any]:
+    """Fit, and make both tables of coefficients."""
+    import implstats as ist
+
+    growth = ist.fit_growth(frame, **CALL, baseline=0, better="lower", shape="linear", random="slope")
+    growth.tidy(df="satterthwaite")
+    table = growth.tidy(df="kenward-roger")
+    return {"deviance": float(growth.glance()["deviance"].iloc[0]), "estimates": table["estimate"].tolist()}
+
+
+def fit_growth(folder: Path, repetitions: int) -> dict[str, Any]:
+    """Time `fit_growth` with Satterthwaite's and Kenward and Roger's tables."""
+    frame = read(folder)
+    grow(frame_of(simulate(40, shared=True)))
+    seconds, answer = timed(lambda: grow(frame), repetitions)
+    return {"seconds": seconds, **answer}
+
+
+def ols(folder: Path, repetitions: int) -> dict[str, Any]:
+    """Time statsmodels' ordinary least squares on the same fixed effects."""
+    import statsmodels.formula.api as smf
+
+    frame = read(folder)
+    smf.ols(FORMULA, frame_of(simulate(40, shared=True))).fit()
+    seconds, _ = timed(lambda: smf.ols(FORMULA, frame).fit(), repetitions)
+    return {"seconds": seconds}
+
+
+def mixedlm(folder: Path, repetitions: int) -> dict[str, Any]:
+    """Time statsmodels' MixedLM on the same model."""
+    import statsmodels.formula.api as smf
+
+    frame = read(folder)
+
+    def fit() -> Any:
+        return smf.mixedlm(FORMULA, frame, groups="patient", re_formula="~ month").fit(reml=True)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        seconds, answer = timed(fit, repetitions)
+    return {"seconds": seconds, "deviance": float(-2 * answer.llf), "converged": bool(answer.converged)}
+
+
+def insteval(folder: Path, repetitions: int) -> dict[str, Any]:
+    """Time the crossed model of InstEval by maximum likelihood; R wrote the table."""
+    import implstats as ist
+
+    frame = pd.DataFrame({k: np.fromfile(folder / f"{k}.bin", dtype=np.int32) for k in ["s", "d", "service", "y"]})
+    frame = frame.astype({"y": float, "s": str, "d": str, "service": str})
+
+    def fit() -> Any:
+        return ist.fit_mixed(frame, formula="y ~ service + (1 | s) + (1 | d)", method="ml")
+
+    seconds, answer = timed(fit, repetitions)
+    return {"seconds": seconds, "deviance": float(answer.glance()["deviance"].iloc[0])}
+
+
+TASKS = {"fit_growth": fit_growth, "ols": ols, "mixedlm": mixedlm, "insteval": insteval}
+
+if __name__ == "__main__":
+    task, place, count = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
+    with contextlib.redirect_stdout(sys.stderr):
+        report = TASKS[task](place, count)
+    print(json.dumps(report | {"peak_megabytes": peak_megabytes()}))

@@ -1,0 +1,38 @@
+"""implstats measures what the implementation of a treatment does to its outcome."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+# Where each public name lives; its module is imported on first use.
+_ROOMS = {
+    "errors": ("BoundaryWarning", "ConvergenceError", "DataError", "ImplstatsError", "PlanError"),
+    "results": ("Estimates", "Result", "Sample"),
+    "design": ("NaturalSpline", "Piecewise"),
+    "examples": ("list_examples", "load_example"),
+    "reading": ("read_data", "visits_from_dates", "visits_from_wide"),
+    "growth": ("GrowthResult", "MixedResult", "RetainedImprovement", "fit_growth", "fit_mixed"),
+    "study": ("CohortComparison", "compare_cohorts"),
+    "simulate": ("Scenario", "simulate_visits"),
+    "batch": ("run_plan",),
+}
+_HOME = {name: room for room, names in _ROOMS.items() for name in names}
+
+__all__ = ["__version__", "plot", *_HOME]  # noqa: PLE0604, RUF022
+
+
+def __getattr__(name: str) -> Any:
+    if name == "plot":
+        return importlib.import_module("implstats.plot")
+    if name in _HOME:
+        value = getattr(importlib.import_module(f"implstats.{_HOME[name]}"), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'implstats' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,1 @@
+"""The numerical engines: arrays in, frozen records out; numpy and scipy only."""

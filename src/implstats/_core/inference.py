@@ -1,0 +1,430 @@
+"""What a mixed model's variances being estimated costs: Satterthwaite, Fai-Cornelius and Kenward-Roger.
+
+Sources: Kenward & Roger 1997 (DOI 10.2307/2533558); Fai & Cornelius 1996 (DOI 10.1080/00949659608811740);
+Kuznetsova et al. 2017 (DOI 10.18637/jss.v082.i13). phi = (vech G of each block, s2); V = sum phi_j V_j is linear
+in phi, so Kenward and Roger's R_jk is zero. Here H, E and P0 carry 1/s2, so that V is the covariance itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.linalg
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from implstats._core.mixed import Fit, first_to_second, times
+from implstats._core.structure import Problem, Second
+
+__all__ = ["LARGEST_COMPONENT", "Inference", "covariance_of_prediction", "infer"]
+
+Floats = NDArray[np.float64]
+
+LARGEST_COMPONENT = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class Inference:
+    """Everything that tests and intervals of linear contrasts need, in orthonormal columns of X.
+
+    Attributes
+    ----------
+    reml : whether the fit is restricted; Kenward-Roger needs it.
+    Rx : (p, p) l of the user's scale becomes Rx^-T l.
+    P0 : (p, p) (X'V^-1 X)^-1.
+    F : (J, p, p) X'V^-1 V_j V^-1 X; the last is that of s2.
+    A : (J, J) covariance of the estimates of phi, zero along directions at the boundary.
+    PA, w : (p, p), (J, J) Kenward-Roger's adjusted covariance and inverse expected information (REML only).
+    pairs : (block, row, column) of each phi but the last.
+    Rz : per block the triangle that takes scaled to user's columns.
+    """
+
+    reml: bool
+    Rx: Floats
+    P0: Floats
+    F: Floats
+    A: Floats
+    PA: Floats | None
+    w: Floats | None
+    pairs: tuple[tuple[int, int, int], ...]
+    Rz: tuple[Floats, ...]
+
+    def contrasts(self, rows: Floats, df: str) -> tuple[Floats, Floats]:
+        """Return standard errors and df of each row of contrasts (k, p) on the user's scale."""
+        L = self._scaled(rows)
+        PL = L @ self.P0
+        variance = np.einsum("kp,kp->k", PL, L)
+        if df == "normal":
+            return np.sqrt(np.maximum(variance, 0)), np.full(len(L), np.inf)
+        slopes = np.einsum("kp,jpq,kq->kj", PL, self.F, PL)
+        if df == "satterthwaite":
+            spread = np.einsum("kj,ji,ki->k", slopes, self.A, slopes)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                found = np.where(spread > 0, 2 * variance**2 / spread, np.inf)
+            return np.sqrt(np.maximum(variance, 0)), found
+        assert self.PA is not None
+        assert self.w is not None
+        with np.errstate(divide="ignore", invalid="ignore"):
+            A2 = np.einsum("kj,ji,ki->k", slopes, self.w, slopes) / variance**2
+            found = np.where(A2 > 0, 2 / A2, np.inf)
+        return np.sqrt(np.maximum(np.einsum("kp,pq,kq->k", L, self.PA, L), 0)), found
+
+    def covariance(self, rows: Floats, df: str) -> Floats:
+        """Return the covariance of contrasts (k, p) on the user's scale: Kenward-Roger's adjusted one, or P0."""
+        L = self._scaled(rows)
+        middle = self.PA if df == "kenward-roger" and self.PA is not None else self.P0
+        return np.asarray(L @ middle @ L.T)
+
+    def joint(self, beta: Floats, rows: Floats, df: str) -> tuple[float, int, float, float]:
+        """Return F (scaled under Kenward-Roger), its numerator and denominator df, and the scale, for all rows = 0."""
+        L = self._scaled(rows)
+        rank = int(np.linalg.matrix_rank(L @ self.P0 @ L.T))
+        estimate = rows @ beta
+        if df == "kenward-roger":
+            return self._joint_kr(L, estimate, rank)
+        w, Q = np.linalg.eigh(L @ self.P0 @ L.T)
+        w, Q = w[-rank:], Q[:, -rank:]
+        t2 = (Q.T @ estimate) ** 2 / w
+        statistic = float(t2.mean())
+        if df == "normal":
+            return statistic, rank, np.inf, 1.0
+        d = Q.T @ L
+        slopes = np.einsum("kp,jpq,kq->kj", d @ self.P0, self.F, d @ self.P0)
+        each = 2 * w**2 / np.maximum(np.einsum("kj,ji,ki->k", slopes, self.A, slopes), 1e-300)
+        if rank == 1:
+            return statistic, 1, float(each[0]), 1.0
+        total = float((each[each > 2] / (each[each > 2] - 2)).sum())
+        return statistic, rank, 2 * total / (total - rank) if total > rank else 0.0, 1.0
+
+    def _joint_kr(self, L: Floats, estimate: Floats, q: int) -> tuple[float, int, float, float]:
+        assert self.PA is not None
+        assert self.w is not None
+        middle = np.linalg.pinv(L @ self.P0 @ L.T, rcond=1e-12, hermitian=True)
+        T = L.T @ middle @ L
+        TPFP = [T @ self.P0 @ F @ self.P0 for F in self.F]
+        traces = np.array([np.trace(x) for x in TPFP])
+        A1 = float(traces @ self.w @ traces)
+        A2 = float(sum(self.w[j, k] * np.sum(a * b.T) for j, a in enumerate(TPFP) for k, b in enumerate(TPFP)))
+        statistic = float(estimate @ np.linalg.pinv(L @ self.PA @ L.T, rcond=1e-12, hermitian=True) @ estimate) / q
+        if A2 <= 0:
+            return statistic, q, np.inf, 1.0
+        B = (A1 + 6 * A2) / (2 * q)
+        g = ((q + 1) * A1 - (q + 4) * A2) / ((q + 2) * A2)
+        c = np.array([g, q - g, q + 2 - g]) / (3 * q + 2 * (1 - g))
+        mean = 1 / (1 - A2 / q)
+        variance = (2 / q) * (1 + c[0] * B) / ((1 - c[1] * B) ** 2 * (1 - c[2] * B))
+        rho = variance / (2 * mean**2)
+        m = 4 + (q + 2) / (q * rho - 1)
+        scale = m / (mean * (m - 2))
+        return scale * statistic, q, float(m), float(scale)
+
+    def variance_of(self, rows: list[Floats]) -> float:
+        """Return the variance of the estimate of s2 + sum z'G z, given z of each block on the user's scale."""
+        g = np.ones(len(self.pairs) + 1)
+        for j, (b, r, s) in enumerate(self.pairs):
+            z = scipy.linalg.solve_triangular(self.Rz[b], rows[b], trans="T")
+            g[j] = z[r] * z[s] * (1 if r == s else 2)
+        return float(g @ self.A @ g)
+
+    def _scaled(self, rows: Floats) -> Floats:
+        return np.asarray(scipy.linalg.solve_triangular(self.Rx, rows.T, trans="T").T)
+
+
+@dataclass(slots=True)
+class _Sums:
+    """Sums over patients (or components), a..d running over the coefficients of all blocks.
+
+    tr[a, b, c, d] = sum H_ab H_cd over levels; F[a, :, b, :] = sum E_a E_b'; Q[a, b, c, d] = sum E_a H_bc E_d'.
+    """
+
+    t: Floats
+    F: Floats
+    Q: Floats
+    tau: Floats
+
+
+def _first_only(problem: Problem, fit: Fit) -> _Sums:
+    A, M, U = problem.A, problem.Mc, fit.state.U
+    q, p1 = len(A), problem.p + 1
+    AU = np.einsum("rsk,stk->rtk", A, U)
+    H = A - np.einsum("rsk,stk->rtk", AU, A)
+    Hn = H[:, :, problem.schedule_c]
+    E = M - np.einsum("rsn,scn->rcn", AU[:, :, problem.schedule_c], M)
+    flat = H.reshape(q * q, -1)
+    t = ((flat * problem.counts) @ flat.T).reshape(q, q, q, q)
+    rows = E.reshape(q * p1, -1)
+    F = (rows @ rows.T).reshape(q, p1, q, p1)
+    Q = np.empty((q, q, q, q, p1, p1))
+    for b in range(q):
+        for c in range(b + 1):
+            product = ((rows * Hn[b, c]) @ rows.T).reshape(q, p1, q, p1).transpose(0, 2, 1, 3)
+            Q[:, b, c, :] = product
+            Q[:, c, b, :] = product
+    return _Sums(t, F, Q, np.tensordot(H, problem.counts, (2, 0)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Component:
+    """One connected component: for each coefficient its rows (one a level) and their levels; H and E, V in units of s2."""
+
+    rows: list[NDArray[np.intp]]
+    levels: list[NDArray[np.intp]]
+    H: Floats
+    E: Floats
+
+
+def _components(problem: Problem, second: Second, fit: Fit) -> Iterator[_Component]:
+    A, U, M, state = problem.A, fit.state.U, problem.M, fit.state
+    q, p1 = len(A), problem.p + 1
+    AU = np.einsum("rsk,stk->rtk", A, U)
+    H1 = A - np.einsum("rsk,stk->rtk", AU, A)
+    E1 = M - np.einsum("rsn,scn->rcn", AU[:, :, problem.schedule], M)
+    Bt = first_to_second(problem, second, AU)
+    K2R = times(second, state.K2, state.R2)
+    for r in range(q):
+        E1[r] -= (Bt[r] @ K2R).T
+    E2 = state.R2 - times(second, state.C2, K2R)
+    order = np.argsort(second.first_component, kind="stable")
+    ends = np.cumsum(np.bincount(second.first_component, minlength=second.component_of.max() + 1))
+    effect_of = np.empty(len(second.component_of), dtype=np.intp)
+    level_of = np.empty(len(second.component_of), dtype=np.intp)
+    before = sum(problem.sizes[b] for b in problem.first)
+    for offset, b in zip(second.offsets, problem.second_blocks, strict=True):
+        size = problem.sizes[b] * problem.levels[b]
+        effect_of[offset : offset + size] = before + np.tile(np.arange(problem.sizes[b]), problem.levels[b])
+        level_of[offset : offset + size] = np.repeat(np.arange(problem.levels[b]), problem.sizes[b])
+        before += problem.sizes[b]
+    sparse = [x.tocsr() for x in Bt]
+    for bucket, K, C in zip(second.buckets, state.K2, state.C2, strict=True):
+        for c, members in enumerate(bucket.members):
+            columns = members[members >= 0]
+            m = len(columns)
+            name = second.component_of[columns[0]]
+            mine = order[ends[name - 1] if name else 0 : ends[name]]
+            k1 = len(mine)
+            size = q * k1 + m
+            K2, C2 = K[c, :m, :m], C[c, :m, :m]
+            Bd = np.concatenate([x[mine][:, columns].toarray() for x in sparse])
+            H = np.empty((size, size))
+            BK = Bd @ K2
+            H[: q * k1, : q * k1] = -BK @ Bd.T
+            for r in range(q):
+                for s in range(q):
+                    i = np.arange(k1)
+                    H[r * k1 + i, s * k1 + i] += H1[r, s, problem.schedule[mine]]
+            H[: q * k1, q * k1 :] = Bd - BK @ C2
+            H[q * k1 :, : q * k1] = H[: q * k1, q * k1 :].T
+            H[q * k1 :, q * k1 :] = C2 - C2 @ K2 @ C2
+            E = np.concatenate([*(E1[r][:, mine].T for r in range(q)), E2[columns]]).reshape(size, p1)
+            places = [np.flatnonzero(effect_of[columns] == a) for a in range(q, before)]
+            rows = [r * k1 + np.arange(k1) for r in range(q)] + [q * k1 + place for place in places]
+            yield _Component(rows, [mine] * q + [level_of[columns[place]] for place in places], H, E)
+
+
+def _all_factors(problem: Problem, second: Second, fit: Fit) -> _Sums:
+    effects = sum(problem.sizes)
+    p1 = problem.p + 1
+    order = [*problem.first, *problem.second_blocks]
+    block = np.repeat(np.arange(len(order)), [problem.sizes[b] for b in order])
+    t = np.zeros((effects,) * 4)
+    F = np.zeros((effects, p1, effects, p1))
+    Q = np.zeros((effects,) * 4 + (p1, p1))
+    tau = np.zeros((effects, effects))
+    same = [(a, b) for a in range(effects) for b in range(effects) if block[a] == block[b]]
+    for component in _components(problem, second, fit):
+        rows, H, E = component.rows, component.H, component.E
+        part = {(a, b): H[np.ix_(rows[a], rows[b])] for a in range(effects) for b in range(effects)}
+        for a, b in same:
+            F[a, :, b, :] += E[rows[a]].T @ E[rows[b]]
+            tau[a, b] += np.trace(part[a, b])
+            for c, d in same:
+                Q[a, b, c, d] += E[rows[a]].T @ part[b, c] @ E[rows[d]]
+                t[d, a, b, c] += float(np.sum(part[a, d] * part[b, c]))
+    return _Sums(t, F, Q, tau)
+
+
+def _largest(problem: Problem, second: Second) -> int:
+    """Return the number of random effects in the largest connected component."""
+    size = np.bincount(second.component_of)
+    first = np.bincount(second.first_component, minlength=len(size)) * len(problem.A)
+    return int((size + first).max())
+
+
+def infer(problem: Problem, fit: Fit) -> Inference:
+    """Return what tests and intervals need.
+
+    Raises
+    ------
+    ValueError
+        When crossed factors connect more than `LARGEST_COMPONENT` random effects.
+    """
+    if problem.second is None:
+        sums = _first_only(problem, fit)
+    else:
+        if (size := _largest(problem, problem.second)) > LARGEST_COMPONENT:
+            raise ValueError(
+                f"{size} random effects are connected by crossed groups; "
+                f"above {LARGEST_COMPONENT} these df are not computed; use df='normal'"
+            )
+        sums = _all_factors(problem, problem.second, fit)
+    order = [*problem.first, *problem.second_blocks]
+    start = dict(zip(order, np.cumsum([0, *(problem.sizes[b] for b in order)]), strict=False))
+    pairs = [(b, r, s) for b in range(len(problem.sizes)) for r in range(problem.sizes[b]) for s in range(r + 1)]
+    places = [(int(start[b]) + r, int(start[b]) + s) for b, r, s in pairs]
+    return _assemble(problem, fit, sums, pairs, places)
+
+
+def _assemble(
+    problem: Problem, fit: Fit, sums: _Sums, pairs: list[tuple[int, int, int]], places: list[tuple[int, int]]
+) -> Inference:
+    n, p, s2 = problem.n, problem.p, fit.sigma2
+    P0 = s2 * fit.state.Sxx_inverse
+    v = np.append(-fit.state.b, 1.0)
+    J = len(pairs)
+    entries = [[(r, s)] if r == s else [(r, s), (s, r)] for r, s in places]
+    phi = np.array([_scaled_covariance(fit, b)[r, s] for b, r, s in pairs] + [s2])
+    F = np.zeros((J + 1, p, p))
+    f = np.zeros((J + 1, p))
+    m, tau = np.zeros(J + 1), np.zeros(J + 1)
+    t = np.zeros((J + 1, J + 1))
+    Q = np.zeros((J + 1, J + 1, p, p))
+    g = np.zeros((J + 1, J + 1))
+    for j, ej in enumerate(entries):
+        full = sum(sums.F[a, :, b, :] for a, b in ej) / s2**2
+        F[j], f[j], m[j] = full[:p, :p], full[:p] @ v, v @ full @ v
+        tau[j] = sum(sums.tau[b, a] for a, b in ej) / s2
+        for k, ek in enumerate(entries):
+            t[j, k] = sum(sums.t[d, a, b, c] for a, b in ej for c, d in ek) / s2**2
+            whole = sum(sums.Q[a, b, c, d] for a, b in ej for c, d in ek) / s2**3
+            Q[j, k], g[j, k] = whole[:p, :p], v @ whole @ v
+    # The last row, that of s2, follows from sum phi_j V_j = V.
+    G = phi[:J]
+    F[J] = (np.linalg.inv(P0) - np.tensordot(G, F[:J], 1)) / s2
+    f[J] = -(G @ f[:J]) / s2
+    yPy = fit.state.r2 / s2
+    m[J] = (yPy - G @ m[:J]) / s2
+    tau[J] = (n - G @ tau[:J]) / s2
+    for j in range(J):
+        t[j, J] = t[J, j] = (tau[j] - G @ t[j, :J]) / s2
+        Q[j, J] = (F[j] - np.tensordot(G, Q[j, :J], 1)) / s2
+        Q[J, j] = Q[j, J].T
+        g[j, J] = g[J, j] = (m[j] - G @ g[j, :J]) / s2
+    t[J, J] = (tau[J] - G @ t[J, :J]) / s2
+    Q[J, J] = (F[J] - np.tensordot(G, Q[J, :J], 1)) / s2
+    g[J, J] = (m[J] - G @ g[J, :J]) / s2
+
+    P0F = np.einsum("pq,jqr->jpr", P0, F)
+    projected = t - 2 * np.einsum("pq,jkqp->jk", P0, Q) + np.einsum("jpq,kqp->jk", P0F, P0F)
+    quadratic = g - f @ P0 @ f.T
+    hessian = 2 * quadratic - (projected if fit.reml else t)
+    slope = (tau - np.einsum("pq,jqp->j", P0, F) if fit.reml else tau) - m
+    PA = w = None
+    if fit.reml:
+        w = np.linalg.pinv(projected / 2, rcond=1e-13, hermitian=True)
+        lost = np.einsum("jk,jkpq->pq", w, Q - np.einsum("jpq,qr,krs->jkps", F, P0, F))
+        PA = P0 + 2 * P0 @ ((lost + lost.T) / 2) @ P0
+    A = _covariance(fit, problem, hessian, slope, pairs)
+    return Inference(fit.reml, problem.Rx, P0, F, A, PA, w, tuple(pairs), problem.Rz)
+
+
+def _scaled_covariance(fit: Fit, b: int) -> Floats:
+    return np.asarray(fit.sigma2 * fit.L[b] @ fit.L[b].T)
+
+
+def _covariance(
+    fit: Fit, problem: Problem, hessian: Floats, slope: Floats, pairs: list[tuple[int, int, int]]
+) -> Floats:
+    """Return 2 Hess^-1 of -2 l over the covariances of the fitted rank.
+
+    At the boundary the criterion has a slope across the boundary, so the second derivative of G with respect to its
+    root enters; directions without variance are left out, which is the reduced model's answer.
+    """
+    index = {pair: j for j, pair in enumerate(pairs)}
+    jacobian, curvature = [], []
+    for b, root in enumerate(fit.L):
+        q, r = root.shape
+        K = root * np.sqrt(fit.sigma2)
+        D = np.zeros((q, q))
+        for i in range(q):
+            for j in range(i + 1):
+                D[i, j] = D[j, i] = slope[index[b, i, j]] / (1 if i == j else 2)
+        units = [(i, c) for c in range(r) for i in range(q)]
+        J = np.zeros((len(pairs) + 1, len(units)))
+        for u, (i, c) in enumerate(units):
+            E = np.zeros((q, r))
+            E[i, c] = 1.0
+            change = E @ K.T + K @ E.T
+            for a in range(q):
+                for d in range(a + 1):
+                    J[index[b, a, d], u] = change[a, d]
+        bend = np.array([[2 * D[i, j] if c == d else 0.0 for j, d in units] for i, c in units]).reshape(
+            len(units), len(units)
+        )
+        # Rotations of the root leave G as it is: r (r - 1) / 2 directions are no parameters.
+        free = q * r - r * (r - 1) // 2
+        _, _, Vt = np.linalg.svd(J, full_matrices=True)
+        basis = Vt[:free].T if len(units) else np.zeros((0, 0))
+        jacobian.append(J @ basis)
+        curvature.append(basis.T @ bend @ basis)
+    residual = np.zeros((len(pairs) + 1, 1))
+    residual[-1] = 1.0
+    J_all = np.column_stack([*jacobian, residual])
+    bend_all = scipy.linalg.block_diag(*curvature, np.zeros((1, 1)))
+    reduced = J_all.T @ hessian @ J_all + bend_all
+    return np.asarray(2 * J_all @ np.linalg.pinv(reduced, rcond=1e-13, hermitian=True) @ J_all.T)
+
+
+def covariance_of_prediction(
+    problem: Problem, fit: Fit, X: Floats, Z: list[Floats], values: list[NDArray[np.intp]], *, new: bool
+) -> Floats:
+    """Return the variance of x'b + z'u as predicted, row by row; b and u are both uncertain (Henderson 1975).
+
+    Parameters
+    ----------
+    X : (n, p) on the user's scale.
+    Z, values : per block (n, q), and the level of each row, -1 for one that was not in the fit.
+    new : whether levels that were not in the fit add their random effects' variance.
+    """
+    xs = scipy.linalg.solve_triangular(problem.Rx, X.T, trans="T").T
+    order = [*problem.first, *problem.second_blocks]
+    LL = [root @ root.T for root in fit.L]
+    variance = np.zeros(len(X))
+    shares: list[Floats] = [np.zeros((0, 0))] * len(order)
+    for b in range(len(order)):
+        zs = scipy.linalg.solve_triangular(problem.Rz[b], Z[b].T, trans="T").T
+        known = values[b] >= 0
+        prior = np.einsum("nq,qr,nr->n", zs, LL[b], zs)
+        variance += np.where(known | new, prior, 0.0)
+        shares[b] = np.where(known[:, None], zs @ LL[b], 0.0)
+    if problem.second is None:
+        A, U = problem.A, fit.state.U
+        AU = np.einsum("rsk,stk->rtk", A, U)
+        level = values[order[0]]
+        schedule = problem.schedule[level]
+        H = (A - np.einsum("rsk,stk->rtk", AU, A))[:, :, schedule]
+        M = problem.M[:, : problem.p, level]
+        E = M - np.einsum("rsn,scn->rcn", AU[:, :, schedule], M)
+        k = np.column_stack([shares[b] for b in order])
+        variance -= np.einsum("nr,rsn,ns->n", k, H, k)
+        xs = xs - np.einsum("nr,rcn->nc", k, E)
+    else:
+        if (size := _largest(problem, problem.second)) > LARGEST_COMPONENT:
+            raise ValueError(f"{size} random effects are connected by crossed groups; their covariance is too large")
+        effects = [(b, r) for b in order for r in range(problem.sizes[b])]
+        for component in _components(problem, problem.second, fit):
+            parts = []
+            for (b, r), rows, levels in zip(effects, component.rows, component.levels, strict=True):
+                place = np.full(problem.levels[b] + 1, -1)
+                place[levels] = rows
+                at = place[values[b]]
+                used = np.flatnonzero(at >= 0)
+                parts.append((shares[b][used, r], used, at[used]))
+            data, i, j = (np.concatenate(v) for v in zip(*parts, strict=True))
+            touched, local = np.unique(i, return_inverse=True)
+            K = sp.csr_array((data, (local, j)), shape=(len(touched), len(component.H)))
+            variance[touched] -= np.asarray(K.multiply(K @ component.H).sum(axis=1)).ravel()
+            xs[touched] -= K @ component.E[:, : problem.p]
+    variance += np.einsum("np,pq,nq->n", xs, fit.state.Sxx_inverse, xs)
+    return np.asarray(np.maximum(variance, 0.0) * fit.sigma2)

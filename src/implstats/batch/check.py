@@ -1,0 +1,199 @@
+"""What the data say about a plan, before anything is fitted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from implstats import _check
+from implstats.batch.plan import Plan
+from implstats.design import GrowthDesign, growth_design, rhs
+from implstats.design.time import Visits
+from implstats.errors import DataError, PlanError
+from implstats.reading import read_data
+
+__all__ = ["Checked", "check_plan", "outcome_faults"]
+
+
+@dataclass(frozen=True, eq=False)
+class Checked:
+    """A plan that can be carried out, with its data.
+
+    Attributes
+    ----------
+    plan : Plan
+    frame : pandas.DataFrame
+        The data as they were read.
+    designs : mapping
+        Outcome -> the design of its model.
+    faults : mapping
+        Outcome -> why it cannot be fitted; the other outcomes can.
+    """
+
+    plan: Plan
+    frame: pd.DataFrame
+    designs: Mapping[str, GrowthDesign]
+    faults: Mapping[str, str]
+
+    def in_words(self) -> list[str]:
+        """Return what a run would do, one sentence a line."""
+        plan, roles, asked = self.plan, self.plan.roles, self.plan.analysis
+        some = next(iter(self.designs.values()))
+        times = ", ".join(_check.show(t) for t in asked.at)
+        others = ", ".join(plan.label(c) for c in some.cohorts[1:])
+        since = f"{roles.time} {_check.show(some.baseline)}"
+        if isinstance(roles.baseline, str):
+            since = f"the column {roles.baseline}, as {since}"
+        lines = [
+            plan.title,
+            f"data: {plan.data.file}, {len(self.frame)} rows, {self.frame[roles.patient].nunique()} patients",
+            f"compared: {others} with {plan.label(some.cohorts[0])}, at {roles.time} {times}, change since {since}",
+        ]
+        for name, better in plan.outcomes.items():
+            what = f"outcome {name} ({plan.label(name)})" if name in plan.labels else f"outcome {name}"
+            if name in self.faults:
+                lines.append(f"{what}: cannot be fitted: {self.faults[name]}")
+            else:
+                lines.append(f"{what}: {better} is better; {self.designs[name].formula}")
+        return lines
+
+
+def check_plan(plan: Plan) -> Checked:
+    """Tell whether the data can answer a plan; every fault is reported together.
+
+    Parameters
+    ----------
+    plan : Plan
+
+    Returns
+    -------
+    Checked
+        With the data, and the outcomes that cannot be fitted although others can.
+
+    Raises
+    ------
+    PlanError
+        If the data cannot be read, a role names no column, a time was not observed, or no outcome can be fitted.
+
+    Examples
+    --------
+    >>> from implstats.batch import check_plan, read_plan
+    >>> from implstats.examples import example_files
+    >>> checked = check_plan(read_plan(example_files("reorganisation")[2]))
+    >>> checked.in_words()[2]
+    'compared: During the reorganisation with Before the reorganisation, at month 18, 36, change since month 0'
+    """
+    frame = _read(plan)
+    faults = _check.Faults()
+    _columns(plan, frame, faults)
+    faults.settle(PlanError)
+    frame = _dates(plan, frame, faults)
+    faults.settle(PlanError)
+    designs: dict[str, GrowthDesign] = {}
+    wrong: dict[str, str] = {}
+    for name in plan.outcomes:
+        try:
+            designs[name] = _design(plan, frame, name)
+        except DataError as error:
+            wrong[name] = str(error)
+    if not designs:
+        for message in dict.fromkeys(line for told in wrong.values() for line in told.split("\n")):
+            faults.say(message)
+    _labels(plan, frame, faults)
+    faults.settle(PlanError)
+    return Checked(plan, frame, designs, wrong)
+
+
+def _read(plan: Plan) -> pd.DataFrame:
+    data = plan.data
+    try:
+        return read_data(
+            plan.file,
+            separator=data.separator,
+            decimal=data.decimal,
+            missing_codes=data.missing_codes,
+            ranges=data.ranges,
+        )
+    except DataError as error:
+        shown = f"[data] file={_check.show(data.file)}"
+        raise PlanError(str(error).replace(f"path={str(plan.file)!r}", shown)) from None
+
+
+def _columns(plan: Plan, frame: pd.DataFrame, faults: _check.Faults) -> None:
+    roles, asked = plan.roles, plan.analysis
+    _check.columns(frame, faults, patient=roles.patient, time=roles.time, cohort=roles.cohort)
+    if isinstance(roles.baseline, str):
+        _check.columns(frame, faults, baseline=roles.baseline)
+    for name in plan.outcomes:
+        _check.columns(frame, faults, outcomes=name)
+    for name in asked.groups or ():
+        _check.columns(frame, faults, groups=name)
+    if asked.adjust is not None:
+        try:
+            rhs.needed_columns(asked.adjust, frame.columns, "adjust")
+        except DataError as error:
+            faults.take(error)
+
+
+def _dates(plan: Plan, frame: pd.DataFrame, faults: _check.Faults) -> pd.DataFrame:
+    """Return the frame with the time column as dates, if the plan counts time from dates."""
+    roles = plan.roles
+    column = frame[roles.time]
+    if pd.api.types.is_numeric_dtype(column.dtype):
+        if roles.time_unit is not None and not isinstance(roles.baseline, str):
+            return frame
+        return frame
+    days = pd.to_datetime(column, format="%Y-%m-%d", errors="coerce")
+    bad = days.isna() & column.notna()
+    if bad.any():
+        first = column[bad].iloc[0]
+        # The first line of a file names the columns, so row 0 stands on line 2.
+        lines = _check.rows(int(k) + 2 for k in np.flatnonzero(bad.to_numpy())).replace("row", "line", 1)
+        fault = f"the column holds text such as {first!r} ({lines})"
+        faults.add("time", roles.time, fault, "write numbers, or dates as YYYY-MM-DD with time_unit")
+    elif roles.time_unit is None:
+        faults.add("time", roles.time, "the column holds dates, not numbers", 'write time_unit = "months" under [roles]')
+    return frame.assign(**{roles.time: days})
+
+
+def _design(plan: Plan, frame: pd.DataFrame, name: str) -> GrowthDesign:
+    roles, asked = plan.roles, plan.analysis
+    design = growth_design(
+        frame,
+        outcome=name,
+        time=roles.time,
+        patient=roles.patient,
+        cohort=roles.cohort,
+        reference=roles.reference,
+        baseline=roles.baseline,
+        shape="auto",
+        adjust=asked.adjust,
+        random="slope",
+        groups=asked.groups,
+        missing=asked.missing,
+        time_unit=roles.time_unit,
+    )
+    faults = _check.Faults()
+    for t in asked.at:
+        if t == design.baseline:
+            faults.add("at", t, "this is the baseline; nothing has changed yet")
+        elif isinstance(design.shape, Visits):
+            if t not in design.shape.times:
+                faults.add("at", t, "no visit at this time", f"there are {', '.join(map(_check.show, design.shape.times))}")
+            for c in (k for k, when in sorted(design.cells) if when == t):
+                who = design.cohorts[c]
+                fault = f"cohort {_check.show(who)} has no visit at this time"
+                faults.add("at", t, fault, f"its last is at {_check.show(design.last_seen[who])}")
+    faults.settle()
+    return design
+
+
+def _labels(plan: Plan, frame: pd.DataFrame, faults: _check.Faults) -> None:
+    known = [*map(str, frame.columns), *map(str, frame[plan.roles.cohort].dropna().unique())]
+    for name in plan.labels:
+        if name not in known:
+            faults.say(f"[labels] {name}: neither a column nor a cohort{_check.nearest(name, known)}")

@@ -1,0 +1,129 @@
+"""A frame's columns as arrays, checked: outcome numbers, times, ids and cohorts; every fault in the user's words."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from implstats import _check
+from implstats._check import Faults
+from implstats.design.time import UNIT_DAYS
+from implstats.errors import DataError
+
+__all__ = ["Codes", "codes", "drop_missing", "elapsed", "numeric", "repeated"]
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class Codes:
+    """A column as integers; code k stands for levels[k]."""
+
+    values: Ints
+    levels: list[Any]
+
+
+def codes(column: pd.Series, *, ordered: bool = True) -> Codes:
+    """Return a column without missing values as codes; levels sorted (a categorical's own order) or as they appear."""
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        used = column.cat.remove_unused_categories()
+        return Codes(used.cat.codes.to_numpy().astype(np.intp), list(used.cat.categories))
+    values, levels = pd.factorize(column)
+    if ordered and len(levels) > 1:
+        try:
+            order = np.argsort(np.asarray(levels), kind="stable")
+        except TypeError:
+            order = np.argsort(np.asarray([str(v) for v in levels]), kind="stable")
+        rank = np.empty(len(order), dtype=np.intp)
+        rank[order] = np.arange(len(order))
+        values, levels = rank[values], levels[order]
+    return Codes(np.asarray(values, dtype=np.intp), [v.item() if isinstance(v, np.generic) else v for v in levels])
+
+
+def numeric(frame: pd.DataFrame, argument: str, name: Hashable, faults: Faults) -> Floats:
+    """Return a column as floats, NaN where missing; text, dates and infinite values are recorded as faults."""
+    column = frame[name]
+    nothing = np.full(len(frame), np.nan)
+    if pd.api.types.is_datetime64_any_dtype(column.dtype):
+        remedy = "say time_unit='months' (or days, weeks, years)" if argument == "time" else "give a number"
+        faults.add(argument, name, "the column holds dates, not numbers", remedy)
+        return nothing
+    if isinstance(column.dtype, pd.CategoricalDtype) or not pd.api.types.is_numeric_dtype(column.dtype):
+        converted = pd.to_numeric(column.astype(object), errors="coerce")
+        bad = converted.isna().to_numpy() & column.notna().to_numpy()
+        if bad.any():
+            first = column[bad].iloc[0]
+            faults.add(
+                argument,
+                name,
+                f"the column holds text such as {first!r} ({_check.rows(frame.index[bad])})",
+                "read it with decimal=',' or mend it" if "," in str(first) else "make it numeric, missing as NaN",
+            )
+            return nothing
+        column = converted
+    values = np.asarray(column.to_numpy(dtype=float, na_value=np.nan))
+    infinite = np.isinf(values)
+    if infinite.any():
+        faults.add(
+            argument, name, f"infinite in {_check.rows(frame.index[infinite])}", "mend the value or set it missing"
+        )
+    elif np.isnan(values).all():
+        faults.add(argument, name, "every value is missing", "look at the file or name another column")
+    return values
+
+
+def elapsed(
+    frame: pd.DataFrame, name: Hashable, patient: Hashable, unit: str | None, faults: Faults
+) -> Floats:
+    """Return times as numbers; dates become time since each patient's first visit, in `unit`."""
+    column = frame[name]
+    if unit is not None:
+        _check.one_of("time_unit", unit, list(UNIT_DAYS))
+    if not pd.api.types.is_datetime64_any_dtype(column.dtype):
+        if unit is not None and not pd.api.types.is_numeric_dtype(column.dtype):
+            faults.add("time", name, "time_unit= goes with dates, and this column is text", "convert it with pandas.to_datetime")
+            return np.full(len(frame), np.nan)
+        return numeric(frame, "time", name, faults)
+    if unit is None:
+        return numeric(frame, "time", name, faults)
+    first = column.groupby(frame[patient], observed=True).transform("min")
+    days = (column - first).dt.total_seconds().to_numpy() / 86400.0
+    return np.asarray(days / UNIT_DAYS[unit])
+
+
+def drop_missing(
+    masks: dict[str, NDArray[np.bool_]], missing: str, labels: pd.Index
+) -> tuple[NDArray[np.bool_], dict[str, int]]:
+    """Return which rows stay and how many go by each reason; a row with several reasons counts under the first."""
+    if not masks:
+        return np.ones(len(labels), dtype=bool), {}
+    kept = np.ones(len(labels), dtype=bool)
+    dropped = {}
+    for why, mask in masks.items():
+        gone = kept & mask
+        if gone.any():
+            dropped[why] = int(gone.sum())
+            kept &= ~mask
+    if missing == "raise" and dropped:
+        told = "; ".join(
+            f"{why} in {_check.rows(labels[mask])}" for why, mask in masks.items() if mask.any()
+        )
+        raise DataError(f"missing='raise': {told}; drop these rows yourself or say missing='drop'")
+    return kept, dropped
+
+
+def repeated(first: Ints, second: Ints, sizes: Sequence[int]) -> NDArray[np.intp]:
+    """Return the rows whose pair of codes has been seen before."""
+    key = first * sizes[1] + second
+    if sizes[0] * sizes[1] <= 20 * len(key) + 1000:
+        if np.bincount(key, minlength=1).max(initial=0) < 2:
+            return np.zeros(0, dtype=np.intp)
+    elif np.all(np.diff(key) > 0):
+        return np.zeros(0, dtype=np.intp)
+    return np.flatnonzero(pd.Series(key).duplicated().to_numpy())

@@ -1,0 +1,428 @@
+"""What every growth result can say about cohorts: means, contrasts, effect sizes, improvement retained."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from implstats import _check
+from implstats.errors import DataError
+from implstats.results import Estimates, Result, frozen, intervals
+
+__all__ = ["CohortAnswers", "RetainedImprovement", "fieller"]
+
+Floats = NDArray[np.float64]
+
+SDS = ("baseline", "reference", "own", "model")
+
+
+def fieller(
+    a: float, b: float, v_aa: float, v_ab: float, v_bb: float, t: float
+) -> tuple[str, float, float]:
+    """Return the confidence set of a / b: its shape, and its two ends.
+
+    The set is {theta: (b^2 - t^2 v_bb) theta^2 - 2 (ab - t^2 v_ab) theta + (a^2 - t^2 v_aa) <= 0}. It is "bounded"
+    (between the ends) only if |b| exceeds t standard errors; else it is "outside" (everything up to the first end and
+    from the second on) or "unbounded" (the whole line). Source: Fieller 1954, DOI 10.1111/j.2517-6161.1954.tb00159.x.
+    """
+    square, linear, constant = b * b - t * t * v_bb, a * b - t * t * v_ab, a * a - t * t * v_aa
+    inside = linear * linear - square * constant
+    if inside < 0 or square == 0:
+        return "unbounded", -math.inf, math.inf
+    ends = sorted([(linear - math.sqrt(inside)) / square, (linear + math.sqrt(inside)) / square])
+    return ("bounded" if square > 0 else "outside"), ends[0], ends[1]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class RetainedImprovement(Result):
+    """How much of the reference cohort's improvement another cohort keeps: change of the one / change of the other.
+
+    Attributes
+    ----------
+    labels : mapping of column to tuple (given as a DataFrame)
+        cohort, reference, time of each row.
+    change, change_reference : numpy.ndarray
+        Improvement since the baseline of both cohorts, positive is better, in units of the outcome.
+    covariance : numpy.ndarray
+        (rows, 2, 2) covariance of the two.
+    df : numpy.ndarray
+        Degrees of freedom of the contrast change - theta x change_reference.
+    method : str
+        "fieller" or "delta".
+    as_ : str
+        "retained" (cohort / reference) or "times" (reference / cohort: times as effective).
+    level : float
+        The level of the printed intervals.
+    """
+
+    labels: Any
+    change: Floats
+    change_reference: Floats
+    covariance: Floats
+    df: Floats
+    method: str
+    as_: str
+    level: float
+    time: str
+
+    def __post_init__(self) -> None:
+        for name in ("change", "change_reference", "covariance", "df"):
+            object.__setattr__(self, name, frozen(getattr(self, name), float))
+        object.__setattr__(self, "labels", {c: tuple(values) for c, values in dict(self.labels).items()})
+
+    def tidy(self, *, level: float | None = None) -> pd.DataFrame:  # type: ignore[override]
+        """Return one row a cohort and time; `set` says whether the interval is bounded, two rays, or the whole line."""
+        level = self.level if level is None else _check.level(level)
+        flip = self.as_ == "times"
+        top, below = (self.change_reference, self.change) if flip else (self.change, self.change_reference)
+        V = self.covariance[:, ::-1, ::-1] if flip else self.covariance
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratio = top / below
+            std_error = np.sqrt(V[:, 0, 0] - 2 * ratio * V[:, 0, 1] + ratio**2 * V[:, 1, 1]) / np.abs(below)
+        out = pd.DataFrame(self.labels)
+        out["estimate"], out["std_error"], out["df"] = ratio, std_error, self.df
+        low, high = intervals(ratio, std_error, self.df, level)
+        shape = np.full(len(ratio), "bounded", dtype=object)
+        if self.method == "fieller":
+            t = intervals(np.zeros(len(ratio)), np.ones(len(ratio)), self.df, level)[1]
+            for k in range(len(ratio)):
+                shape[k], low[k], high[k] = fieller(top[k], below[k], V[k, 0, 0], V[k, 0, 1], V[k, 1, 1], t[k])
+        out["conf_low"], out["conf_high"], out["set"] = low, high, shape
+        return out
+
+    def header(self) -> list[str]:
+        """Return what the ratio is, and what it cannot tell."""
+        name = "Improvement retained: change of the cohort / change of the reference"
+        if self.as_ == "times":
+            name = "Times as effective: change of the reference / change of the cohort"
+        way = "Fieller sets" if self.method == "fieller" else "delta-method intervals"
+        return [
+            f"{name} ({100 * self.level:.10g}% {way})",
+            "There is no untreated group: change that would have happened without treatment counts in both.",
+            *self.in_words(),
+        ]
+
+    def in_words(self) -> list[str]:
+        """Return one sentence a row; a set that is unbounded or excludes a middle is said in words."""
+        said = []
+        for row, better in zip(self.tidy().to_dict("records"), self.change_reference, strict=True):
+            where = f"at {self.time} {_check.show(row['time'])}"
+            if better <= 0:
+                said.append(f"{where}: {row['reference']} did not improve, so there is nothing to keep a share of.")
+                continue
+            said.append(f"{where}: {self._sentence(row)}")
+        return said
+
+    def _sentence(self, row: Mapping[str, Any]) -> str:
+        share = _ratio_words(row["estimate"], self.as_)
+        ends = [_ratio_words(row[k], self.as_) for k in ("conf_low", "conf_high")]
+        head = f"{row['cohort']} kept {share} of the improvement of {row['reference']}"
+        if self.as_ == "times":
+            head = f"{row['reference']} improved {share} as much as {row['cohort']}"
+        if row["set"] == "bounded":
+            return f"{head} ({100 * self.level:.10g}% interval {ends[0]} to {ends[1]})."
+        if row["set"] == "outside":
+            return (
+                f"{head}, but the data exclude only the values between {ends[0]} and {ends[1]}: "
+                "the change that it is divided by is too uncertain for an interval."
+            )
+        return f"{head}, but no value is excluded: the change that it is divided by may be zero."
+
+
+def _ratio_words(value: float, as_: str) -> str:
+    return f"{value:.2f} times" if as_ == "times" else f"{100 * value:.0f} %"
+
+
+class CohortAnswers:
+    """The questions about cohorts; a model says how its means are linear in its fixed effects, and their covariance."""
+
+    call: Mapping[str, Any]
+    outcome: str
+    time: Hashable
+    cohorts: tuple[Any, ...]
+    baseline: float
+    better: str | None
+
+    @property
+    def reference(self) -> Any:
+        """The cohort that the others are compared with."""
+        return self.cohorts[0]
+
+    @abstractmethod
+    def _mean_rows(self, cohort: int, times: Sequence[float]) -> Floats:
+        """Return the contrast (times, p) that gives a cohort's marginal means."""
+
+    @abstractmethod
+    def _linear(self, rows: Floats, df: str) -> tuple[Floats, Floats, Floats]:
+        """Return estimates, standard errors and df of contrasts."""
+
+    @abstractmethod
+    def _covariance(self, rows: Floats, df: str) -> Floats:
+        """Return the covariance of contrasts."""
+
+    @abstractmethod
+    def _times(self, at: Any, *, later: bool) -> list[float]:
+        """Return the times asked for, checked; the default is every observed one (after the baseline if `later`)."""
+
+    @abstractmethod
+    def _extrapolated(self, cohort: int, time: float) -> bool:
+        """Return whether a time lies beyond what was seen of a cohort."""
+
+    @abstractmethod
+    def _seen(self, cohort: int, time: float) -> int:
+        """Return the number of patients seen."""
+
+    @abstractmethod
+    def _baseline_values(self, cohort: int) -> Floats:
+        """Return the outcomes observed exactly at the baseline."""
+
+    @abstractmethod
+    def _model_variance(self) -> tuple[float, float]:
+        """Return the total variance at the baseline under the model, and the variance of that estimate."""
+
+    def _change_rows(self, cohort: int, times: Sequence[float]) -> Floats:
+        return self._mean_rows(cohort, times) - self._mean_rows(cohort, [self.baseline])
+
+    def _sign(self) -> float:
+        if self.better is None:
+            raise DataError(
+                f"better=None: say better='lower' or better='higher' in the call that fitted {self.outcome}, "
+                "so that improvement has a sign"
+            )
+        return -1.0 if self.better == "lower" else 1.0
+
+    def _estimates(
+        self, title: str, labels: list[dict[str, Any]], rows: list[Floats], df: str, level: float, **more: Any
+    ) -> Estimates:
+        _check.level(level)
+        estimate, std_error, freedom = self._linear(np.vstack(rows), df)
+        notes = tuple(more.pop("notes", ()))
+        return Estimates(
+            {"df": df, "level": level}, title, pd.DataFrame(labels), estimate, std_error, freedom, notes, level=level, **more
+        )
+
+    def means(self, at: Any = None, *, level: float = 0.95, df: str = "satterthwaite") -> Estimates:
+        """Return the estimated marginal mean of every cohort at every time.
+
+        Covariates are held at their mean over the rows used, factor levels are weighted equally.
+
+        Parameters
+        ----------
+        at : time or list of times, optional
+            In the unit of the time column; by default every observed time.
+        level : float
+            Level of the intervals.
+        df : {"satterthwaite", "kenward-roger", "normal"}
+            How degrees of freedom are found.
+        """
+        times = self._times(at, later=False)
+        labels, rows = [], []
+        for c, name in enumerate(self.cohorts):
+            for t in times:
+                labels.append(
+                    {"cohort": name, "time": t, "n": self._seen(c, t), "extrapolated": self._extrapolated(c, t)}
+                )
+            rows.append(self._mean_rows(c, times))
+        return self._estimates(f"Estimated marginal means of {self.outcome}", labels, rows, df, level)
+
+    def contrasts(self, at: Any = None, *, level: float = 0.95, df: str = "satterthwaite") -> Estimates:
+        """Return each cohort minus the reference: in level, and in change since the baseline.
+
+        Parameters are those of `means`; by default `at` is every observed time after the baseline.
+        """
+        asked = self._times(at, later=at is None)
+        labels, rows = [], []
+        for c, name in enumerate(self.cohorts[1:], start=1):
+            for quantity, row in (("level", self._mean_rows), ("change", self._change_rows)):
+                times = [t for t in asked if quantity == "level" or t != self.baseline]
+                if not times:
+                    continue
+                labels += [
+                    {
+                        "cohort": name,
+                        "reference": self.reference,
+                        "time": t,
+                        "quantity": quantity,
+                        "extrapolated": self._extrapolated(c, t) or self._extrapolated(0, t),
+                    }
+                    for t in times
+                ]
+                rows.append(row(c, times) - row(0, times))
+        title = f"Cohort minus reference in {self.outcome}: level, and change since {self.time} {_check.show(self.baseline)}"
+        return self._estimates(title, labels, rows, df, level, tests=True)
+
+    def changes(self, at: Any = None, *, level: float = 0.95, df: str = "satterthwaite") -> Estimates:
+        """Return every cohort's improvement since the baseline, positive is better, in units of the outcome.
+
+        Parameters are those of `contrasts`; needs `better=`.
+        """
+        sign, times = self._sign(), self._times(at, later=True)
+        labels, rows = [], []
+        for c, name in enumerate(self.cohorts):
+            labels += [{"cohort": name, "time": t, "extrapolated": self._extrapolated(c, t)} for t in times]
+            rows.append(sign * self._change_rows(c, times))
+        title = f"Improvement in {self.outcome} since {self.time} {_check.show(self.baseline)}, positive is better"
+        return self._estimates(title, labels, rows, df, level, tests=True)
+
+    def effect_sizes(
+        self,
+        at: Any = None,
+        *,
+        sd: str | float = "baseline",
+        level: float = 0.95,
+        df: str = "satterthwaite",
+    ) -> Estimates:
+        """Return the standardised improvement d of every cohort, and its difference from the reference.
+
+        d = improvement since the baseline / SD; positive is better (needs `better=`). Its variance counts the
+        uncertainty of the SD: var(change) / SD^2 + d^2 var(SD^2) / (4 SD^4).
+
+        Parameters
+        ----------
+        at : time or list of times, optional
+        sd : {"baseline", "reference", "own", "model"} or float
+            "baseline": observed at the baseline, pooled over cohorts; "reference": of the reference cohort; "own": of
+            each cohort; "model": root of the model's total variance at the baseline; or a known SD.
+        level, df
+            As for `means`.
+
+        References
+        ----------
+        Feingold 2009, Psychological Methods, DOI 10.1037/a0014699.
+        """
+        sign, times = self._sign(), self._times(at, later=True)
+        sds = [self._sd(sd, c) for c in range(len(self.cohorts))]
+        source = sd if isinstance(sd, str) else "given"
+        labels, estimate, variance, freedom = [], [], [], []
+        for c, name in enumerate(self.cohorts):
+            for against in [None, 0] if c else [None]:
+                rows = sign * self._change_rows(c, times) / sds[c][0]
+                uncertain = [(c, self._linear(rows, df)[0])]
+                if against is not None:
+                    minus = sign * self._change_rows(0, times) / sds[0][0]
+                    uncertain.append((0, self._linear(minus, df)[0]))
+                    rows = rows - minus
+                d, se, dof = self._linear(rows, df)
+                estimate.append(d)
+                variance.append(se**2 + self._sd_share(uncertain, sds, shared=sd != "own"))
+                freedom.append(dof)
+                labels += [
+                    {
+                        "quantity": "d" if against is None else "difference",
+                        "cohort": name,
+                        "reference": self.reference,
+                        "time": t,
+                        "sd_source": source,
+                        "sd": sds[c][0],
+                        "extrapolated": self._extrapolated(c, t),
+                    }
+                    for t in times
+                ]
+        words = {"baseline": "observed at the baseline, pooled over cohorts", "own": "of each cohort at the baseline"}
+        words |= {"reference": f"of {self.reference} at the baseline", "model": "of the model at the baseline"}
+        return Estimates(
+            {"sd": sd, "df": df, "level": level},
+            f"Standardised improvement d in {self.outcome} since {self.time} {_check.show(self.baseline)}, positive is better",
+            pd.DataFrame(labels),
+            np.concatenate(estimate),
+            np.sqrt(np.concatenate(variance)),
+            np.concatenate(freedom),
+            (f"divided by the SD {words.get(str(sd), 'given')}: {', '.join(f'{s[0]:.4g}' for s in sds[: len(sds) if sd == 'own' else 1])}",),
+            level=_check.level(level),
+        )
+
+    def _sd_share(
+        self, parts: list[tuple[int, Floats]], sds: list[tuple[float, float]], *, shared: bool
+    ) -> Floats:
+        """Return what the uncertain SD adds to the variance of d (of a difference, if there are two parts)."""
+        relative = [var / (4 * sd**4) for sd, var in sds]
+        if shared:
+            d = parts[0][1] - (parts[1][1] if len(parts) > 1 else 0.0)
+            return np.asarray(d**2 * relative[0])
+        return np.asarray(sum(d**2 * relative[c] for c, d in parts))
+
+    def _sd(self, sd: str | float, cohort: int) -> tuple[float, float]:
+        """Return an SD and the variance of its square."""
+        if not isinstance(sd, str):
+            return _check.number("sd", sd, above=0), 0.0
+        _check.one_of("sd", sd, SDS)
+        if sd == "model":
+            square, variance = self._model_variance()
+            return math.sqrt(square), variance
+        which = {"baseline": range(len(self.cohorts)), "reference": [0], "own": [cohort]}[sd]
+        values = [self._baseline_values(c) for c in which]
+        for c, seen in zip(which, values, strict=True):
+            if len(seen) < 2:
+                raise DataError(
+                    f"sd={sd!r}: {self.cohorts[c]} has {len(seen)} values at {self.time}={_check.show(self.baseline)}; "
+                    "say sd='model', or give the SD of a norm group"
+                )
+        df = sum(len(v) - 1 for v in values)
+        square = sum(float(((v - v.mean()) ** 2).sum()) for v in values) / df
+        if square == 0:
+            raise DataError(f"sd={sd!r}: the outcome does not vary at the baseline; say sd='model'")
+        return math.sqrt(square), 2 * square**2 / df
+
+    def retained_improvement(
+        self,
+        at: Any = None,
+        *,
+        method: str = "fieller",
+        as_: str = "retained",
+        level: float = 0.95,
+        df: str = "satterthwaite",
+    ) -> RetainedImprovement:
+        """Return how much of the reference cohort's improvement each other cohort keeps.
+
+        theta = change of the cohort / change of the reference. With no untreated group both changes include what
+        would have happened untreated.
+
+        Parameters
+        ----------
+        at : time or list of times, optional
+        method : {"fieller", "delta"}
+            Fieller's set is right also where the reference hardly changed, and is then unbounded.
+        as_ : {"retained", "times"}
+            "times" is the inverse: how many times as effective the reference was.
+        level, df
+            As for `means`.
+
+        References
+        ----------
+        Fieller 1954, DOI 10.1111/j.2517-6161.1954.tb00159.x.
+        """
+        _check.one_of("method", method, ("fieller", "delta"))
+        _check.one_of("as_", as_, ("retained", "times"))
+        sign, times = self._sign(), self._times(at, later=True)
+        labels, change, other, covariance, freedom = [], [], [], [], []
+        b_rows = sign * self._change_rows(0, times)
+        for c, name in enumerate(self.cohorts[1:], start=1):
+            a_rows = sign * self._change_rows(c, times)
+            a, b = self._linear(a_rows, df)[0], self._linear(b_rows, df)[0]
+            for k, t in enumerate(times):
+                labels.append({"cohort": name, "reference": self.reference, "time": t})
+                covariance.append(self._covariance(np.vstack([a_rows[k], b_rows[k]]), df))
+                with np.errstate(divide="ignore"):
+                    theta = a[k] / b[k] if b[k] else 0.0
+                freedom.append(self._linear((a_rows[k] - theta * b_rows[k])[None], df)[2][0])
+            change.append(a)
+            other.append(b)
+        return RetainedImprovement(
+            {"method": method, "as_": as_, "df": df, "level": level},
+            pd.DataFrame(labels),
+            np.concatenate(change),
+            np.concatenate(other),
+            np.array(covariance),
+            np.array(freedom),
+            method,
+            as_,
+            _check.level(level),
+            str(self.time),
+        )

@@ -1,0 +1,383 @@
+"""Growth models: how cohorts of patients change over time, and the general door to any mixed model."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from implstats import _check
+from implstats._core import mixed
+from implstats._core.structure import AliasedError
+from implstats.design import GrowthDesign, growth_design, mixed_design
+from implstats.design.growth import BETTER, RANDOM
+from implstats.design.time import Linear, Visits
+from implstats.errors import DataError
+from implstats.growth.answers import CohortAnswers
+from implstats.growth.models import METHODS, MixedResult, fit_design, warn_boundary
+from implstats.results import Estimates
+
+__all__ = ["GrowthResult", "fit_growth", "fit_mixed", "growth_result"]
+
+Floats = NDArray[np.float64]
+
+MISSING = ("drop", "raise")
+LACK_OF_FIT_TIMES = 12
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class GrowthResult(MixedResult, CohortAnswers):
+    """A fitted growth model: what every mixed model can say, and the questions about cohorts.
+
+    Attributes
+    ----------
+    design : GrowthDesign
+    better : {"lower", "higher"} or None
+        Direction of improvement.
+    """
+
+    design: GrowthDesign
+    better: str | None
+
+    @property
+    def time(self) -> Hashable:  # type: ignore[override]
+        """The time column."""
+        return self.design.time
+
+    @property
+    def patient(self) -> Hashable:
+        """The patient column."""
+        return self.design.patient
+
+    @property
+    def cohort(self) -> Hashable:
+        """The cohort column."""
+        return self.design.cohort
+
+    @property
+    def cohorts(self) -> tuple[Any, ...]:  # type: ignore[override]
+        """The cohorts, the reference first."""
+        return self.design.cohorts
+
+    @property
+    def baseline(self) -> float:  # type: ignore[override]
+        """The time that change is counted from."""
+        return self.design.baseline
+
+    @property
+    def times(self) -> list[float]:
+        """The observed times, empty if there are too many to be visits."""
+        return list(self.design.times)
+
+    @property
+    def time_range(self) -> tuple[float, float]:
+        """The first and the last observed time."""
+        return float(self.design.t.min()), float(self.design.t.max())
+
+    @property
+    def last_seen(self) -> dict[Any, float]:
+        """The last observed time of each cohort."""
+        return dict(self.design.last_seen)
+
+    def _mean_rows(self, cohort: int, times: Sequence[float]) -> Floats:
+        return self.design.rows(np.full(len(times), cohort), np.asarray(times, dtype=float))
+
+    def _times(self, at: Any, *, later: bool) -> list[float]:
+        design = self.design
+        if at is None:
+            times = list(design.times) or [design.baseline, self.time_range[1]]
+            return [t for t in times if t != design.baseline] if later else times
+        times = _check.at(at)
+        if later and design.baseline in times:
+            raise DataError(f"at={_check.show(design.baseline)}: this is the baseline; nothing has changed yet")
+        if isinstance(design.shape, Visits):
+            design.shape.columns(np.asarray(times))
+            for t in times:
+                gone = [self.cohorts[c] for c, when in sorted(design.cells) if when == t]
+                if gone:
+                    raise DataError(
+                        f"at={_check.show(t)}: cohort {_check.show(gone[0])} has no visit at this time; "
+                        f"its last is at {_check.show(design.last_seen[gone[0]])}"
+                    )
+        return times
+
+    def _extrapolated(self, cohort: int, time: float) -> bool:
+        return time > self.design.last_seen[self.cohorts[cohort]] or time < self.time_range[0]
+
+    def _seen(self, cohort: int, time: float) -> int:
+        return int(np.sum((self.design.cohort_codes == cohort) & (self.design.t == time)))
+
+    def _baseline_values(self, cohort: int) -> Floats:
+        design = self.design
+        return np.asarray(design.y[(design.cohort_codes == cohort) & (design.t == design.baseline)])
+
+    def improvement_rows(self, at: Sequence[float]) -> list[Floats]:
+        """Return, per cohort, the contrasts (times, p) that give its improvement since the baseline."""
+        return [self._sign() * self._change_rows(c, self._times(at, later=True)) for c in range(len(self.cohorts))]
+
+    def model_variance(self) -> float:
+        """Return the outcome's total variance at the baseline under the model."""
+        return self.fit.sigma2 + sum(
+            float(z @ G @ z) for z, G in zip(self._baseline_z(), self.fit.G, strict=True)
+        )
+
+    def _baseline_z(self) -> list[Floats]:
+        # A cluster's own cohort difference in change is zero at the baseline.
+        start = self.design.shape.slope(np.array([self.baseline]))[0]
+        return [
+            np.array([1.0 if e == "(Intercept)" else 0.0 if ":" in e else start for e in term.effects])
+            for term in self.design.terms
+        ]
+
+    def _model_variance(self) -> tuple[float, float]:
+        return self.model_variance(), self._inference.variance_of(self._baseline_z())
+
+    def trends(self, at: Any = None, *, level: float = 0.95, df: str = "satterthwaite") -> Estimates:
+        """Return every cohort's slope per unit of time, and its difference from the reference.
+
+        Parameters
+        ----------
+        at : time or list of times, optional
+            Where a curve's slope is taken; a straight line has one. By default the baseline.
+        level, df
+            As for `means`.
+
+        Raises
+        ------
+        DataError
+            For visits as categories, which have no slope.
+        """
+        design = self.design
+        if isinstance(design.shape, Visits):
+            raise DataError("shape='visits': categories have no slope; ask contrasts(), or fit shape='linear'")
+        times = [design.baseline] if at is None or isinstance(design.shape, Linear) else _check.at(at)
+        step = 1e-4 * (self.time_range[1] - self.time_range[0])
+
+        def slopes(cohort: int) -> Floats:
+            ahead = self._mean_rows(cohort, [t + step for t in times])
+            return (ahead - self._mean_rows(cohort, [max(t - step, self.time_range[0]) for t in times])) / np.array(
+                [t + step - max(t - step, self.time_range[0]) for t in times]
+            )[:, None]
+
+        labels, rows = [], []
+        for c, name in enumerate(self.cohorts):
+            labels += [{"quantity": "slope", "cohort": name, "reference": self.reference, "time": t} for t in times]
+            rows.append(slopes(c))
+        for c, name in enumerate(self.cohorts[1:], start=1):
+            labels += [{"quantity": "difference", "cohort": name, "reference": self.reference, "time": t} for t in times]
+            rows.append(slopes(c) - slopes(0))
+        return self._estimates(f"Slope of {self.outcome} per unit of {self.time}", labels, rows, df, level, tests=True)
+
+    @cached_property
+    def _straightness(self) -> str:
+        """Return, in words, a linear model's test against visits as categories."""
+        design = self.design
+        if not isinstance(design.shape, Linear):
+            return ""
+        if not 2 < len(design.times) <= LACK_OF_FIT_TIMES:
+            few = len(design.times) == 2
+            return "two visits lie on a line" if few else "the line is not tested: too many distinct times for visits"
+        inner = design.times[1:-1]
+        extra = [design.t == v for v in inner]
+        columns = [e & (design.cohort_codes == c) for e in extra for c in range(len(self.cohorts))]
+        X = np.column_stack([design.X, *(c.astype(float) for c in columns)])
+        kept = [j for j in range(X.shape[1]) if j not in mixed.aliased(X)]
+        blocks = [mixed.Block(t.values, len(t.levels), t.Z) for t in design.terms]
+        try:
+            problem = mixed.prepare(design.y, X[:, kept], blocks)
+        except AliasedError:
+            return ""
+        fit = mixed.fit(problem, reml=self.fit.reml)
+        other = MixedResult({}, _Renamed(design, X[:, kept]), problem, fit)
+        names = [str(j) for j in range(design.X.shape[1], len(kept))]
+        row = other.joint_test(names).iloc[0]
+        p = "< .001" if row["p_value"] < 0.001 else f"= {row['p_value']:.3f}"
+        return (
+            f"straight lines against visits as categories: F({row['df_num']:.0f}, {row['df']:.1f}) = "
+            f"{row['statistic']:.2f}, p {p}; a small p speaks against lines, a large one does not prove them"
+        )
+
+    def header(self) -> list[str]:
+        """Return model, sample, time, how the fit ended, and the choices that were made."""
+        design = self.design
+        head, *rest = super().header()
+        change = f"change is counted from {self.time} {_check.show(self.baseline)}"
+        if design.sample.added:
+            change += f" (column {_check.show(self.call.get('baseline'))})"
+        if self.better:
+            change += f"; {self.better} is better"
+        words = f"{self.time}: {design.shape.word}"
+        if isinstance(design.shape, Visits):
+            words += f" ({', '.join(_check.show(t) for t in design.shape.times)})"
+        lines = [head.replace("Mixed model", "Growth model", 1), *rest[:-1], f"{words}; {change}", rest[-1]]
+        return [*lines, *(n for n in (*design.notes, self._straightness) if n)]
+
+
+class _Renamed:
+    """The parts of a design that a joint test of numbered columns asks for."""
+
+    def __init__(self, design: GrowthDesign, X: Floats) -> None:
+        self.names = tuple(str(j) for j in range(X.shape[1]))
+        self.X, self.y, self.terms = X, design.y, design.terms
+
+
+def growth_result(design: GrowthDesign, better: str | None, method: str, call: dict[str, Any]) -> GrowthResult:
+    """Return the fit of a design, without a warning of its boundary."""
+    problem, fit = fit_design(design, method)
+    return GrowthResult(call, design, problem, fit, better)
+
+
+def fit_growth(
+    frame: pd.DataFrame,
+    *,
+    outcome: str,
+    time: str,
+    patient: str,
+    cohort: str,
+    reference: Any,
+    baseline: float | str = 0,
+    better: str | None = None,
+    shape: Any = "auto",
+    adjust: str | Sequence[str] | None = None,
+    random: str = "slope",
+    groups: str | Sequence[str] | None = None,
+    method: str = "reml",
+    missing: str = "drop",
+    time_unit: str | None = None,
+) -> GrowthResult:
+    """Do cohorts of patients change differently over time, and by how much?
+
+    Fits y = X b + Z u + e with time x cohort as fixed effects, patients as random effects, by REML or ML.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        One row per patient and visit.
+    outcome, time, patient, cohort : str
+        Columns. Time is a number in the user's unit, or a date (see `time_unit`).
+    reference : value of the cohort column
+        The cohort that the others are compared with.
+    baseline : float or str
+        Time that change is counted from; or a column with the value before treatment, which becomes the visit at 0.
+    better : {"lower", "higher"}, optional
+        Direction of improvement; effect sizes and improvement retained ask for it.
+    shape : {"auto", "linear", "quadratic", "log", "visits"}, Piecewise or NaturalSpline
+        The course over time, one for every cohort; "auto": visits as categories up to four fixed times, else linear.
+    adjust : list of columns, or patsy right-hand side, optional
+        Covariates.
+    random : {"slope", "intercept", "uncorrelated"}
+        What varies between patients; the slope is on time (on log(1 + t/h) under shape="log").
+    groups : column or list of columns, optional
+        Random intercepts beside the patient's (site, therapist). Where three or more hold several cohorts, each also
+        has its own cohort difference in change.
+    method : {"reml", "ml"}
+    missing : {"drop", "raise"}
+        Rows with a missing outcome, time or covariate are dropped and counted, or an error.
+    time_unit : {"days", "weeks", "months", "years"}, optional
+        Reads a date column as time since each patient's first visit; a month has 30.4375 days.
+
+    Returns
+    -------
+    GrowthResult
+
+    Raises
+    ------
+    DataError
+        Arguments or data that cannot answer the question, all faults together.
+    ConvergenceError
+        No certified optimum; carries the record.
+
+    Notes
+    -----
+    Likelihood methods hold under drop-out that depends on what was observed (missing at random). Cohorts that follow
+    each other differ in calendar time, referral and staff as well: the model cannot separate these.
+
+    References
+    ----------
+    Laird & Ware 1982, DOI 10.2307/2529876; Bates et al. 2015, DOI 10.18637/jss.v067.i01.
+
+    Examples
+    --------
+    >>> import implstats as ist
+    >>> visits = ist.load_example("reorganisation")
+    >>> growth = ist.fit_growth(visits, outcome="bsi", time="month", patient="patient", cohort="cohort",
+    ...                         reference="before", better="lower")
+    >>> growth.formula
+    'bsi ~ factor(month) * cohort + (1 + month | patient)'
+    """
+    call = {k: v for k, v in locals().items() if k != "frame"}
+    _check.one_of("random", random, RANDOM)
+    _check.one_of("method", method, METHODS)
+    _check.one_of("missing", missing, MISSING)
+    if better is not None:
+        _check.one_of("better", better, BETTER)
+    design = growth_design(
+        frame,
+        outcome=outcome,
+        time=time,
+        patient=patient,
+        cohort=cohort,
+        reference=reference,
+        baseline=baseline,
+        shape=shape,
+        adjust=adjust,
+        random=random,
+        groups=groups,
+        missing=missing,
+        time_unit=time_unit,
+    )
+    result = growth_result(design, better, method, call)
+    warn_boundary(result)
+    return result
+
+
+def fit_mixed(frame: pd.DataFrame, *, formula: str, method: str = "reml", missing: str = "drop") -> MixedResult:
+    """What does any linear mixed model say, written in lme4's syntax?
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+    formula : str
+        `y ~ x * z + (1 + x | g)`; `(x || g)` for no correlation, `(1 | a/b)` for b within a, several factors nested
+        or crossed. The fixed part takes columns, numbers, `+ : * ** -` and C, bs, cr, cc, center, standardize, log,
+        sqrt, exp, I, Q.
+    method : {"reml", "ml"}
+    missing : {"drop", "raise"}
+        Rows with a missing value in a column of the formula are dropped and counted, or an error.
+
+    Returns
+    -------
+    MixedResult
+
+    Raises
+    ------
+    DataError
+        Formula or data that cannot be fitted, all faults together.
+    ConvergenceError
+        No certified optimum; carries the record.
+
+    References
+    ----------
+    Bates et al. 2015, DOI 10.18637/jss.v067.i01.
+
+    Examples
+    --------
+    >>> import implstats as ist
+    >>> visits = ist.load_example("reorganisation")
+    >>> fit = ist.fit_mixed(visits, formula="bsi ~ month * cohort + (1 + month | patient)")
+    >>> list(fit.params.index)
+    ['(Intercept)', 'month', 'cohort[during]', 'month:cohort[during]']
+    """
+    call = {"formula": formula, "method": method, "missing": missing}
+    _check.one_of("method", method, METHODS)
+    _check.one_of("missing", missing, MISSING)
+    design = mixed_design(frame, formula, missing)
+    problem, fit = fit_design(design, method)
+    result = MixedResult(call, design, problem, fit)
+    warn_boundary(result)
+    return result

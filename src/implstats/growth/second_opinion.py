@@ -1,0 +1,63 @@
+"""statsmodels' MixedLM on the same design: the only statsmodels import of the growth room."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pandas as pd
+
+from implstats._core.mixed import Fit
+from implstats.design import Design
+from implstats.errors import DataError
+
+__all__ = ["mixedlm"]
+
+
+def mixedlm(design: Design, fit: Fit) -> pd.DataFrame:
+    """Return each fixed effect, and the deviance, next to MixedLM's.
+
+    MixedLM is not invariant to units, so it sees orthonormal columns of X and Z and an outcome of SD 1.
+    """
+    if len({term.group for term in design.terms}) > 1:
+        raise DataError("cross_check: MixedLM takes one grouping factor; this model has several")
+    from statsmodels.regression.mixed_linear_model import MixedLM, MixedLMParams
+
+    n, p = design.X.shape
+    center, scale = design.y.mean(), design.y.std()
+    Rx = np.linalg.qr(design.X / np.sqrt(n), mode="r")
+    blocks = [term.Z @ np.linalg.inv(np.linalg.qr(term.Z / np.sqrt(n), mode="r")) for term in design.terms]
+    Z = np.column_stack(blocks)
+    free = None
+    if len(blocks) > 1:
+        allowed = np.zeros((Z.shape[1],) * 2)
+        start = 0
+        for block in blocks:
+            stop = start + block.shape[1]
+            allowed[start:stop, start:stop] = 1
+            start = stop
+        free = MixedLMParams.from_components(fe_params=np.ones(p), cov_re=allowed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = MixedLM((design.y - center) / scale, design.X @ np.linalg.inv(Rx), design.terms[0].values, exog_re=Z)
+        other = model.fit(reml=fit.reml, free=free, method=["bfgs", "lbfgs", "powell"], gtol=1e-8, maxiter=500)
+    back = np.linalg.inv(Rx) * scale
+    # The centre is a combination of the columns of X whenever they hold a constant.
+    shift = np.linalg.lstsq(design.X, np.full(n, center), rcond=None)[0]
+    beta = back @ np.asarray(other.fe_params) + shift
+    error = np.sqrt(np.diag(back @ np.asarray(other.cov_params())[:p, :p] @ back.T))
+    degrees = n - p if fit.reml else n
+    constant = 2 * degrees * np.log(scale) + (2 * np.linalg.slogdet(Rx)[1] if fit.reml else 0.0)
+    deviance = -2 * other.llf + constant
+    out = pd.DataFrame(
+        {
+            "term": [*design.names, "deviance"],
+            "estimate": [*fit.beta, fit.deviance],
+            "std_error": [*np.sqrt(np.diag(fit.vcov)), np.nan],
+            "engine": "statsmodels MixedLM",
+            "estimate_other": [*beta, deviance],
+            "std_error_other": [*error, np.nan],
+        }
+    )
+    out["difference"] = out["estimate"] - out["estimate_other"]
+    return out

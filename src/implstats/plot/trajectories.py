@@ -1,0 +1,281 @@
+"""Change over time: what each cohort's mean does, how sure that is, and on how many patients it rests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.patches import Patch
+from numpy.typing import NDArray
+
+from implstats import _check
+from implstats.design.time import Visits
+from implstats.errors import DataError
+from implstats.growth import GrowthResult
+from implstats.plot import style
+
+__all__ = ["trajectories"]
+
+GRID = 121
+TICKS = 5
+
+
+def trajectories(
+    result: Any,
+    *,
+    ax: Axes | Sequence[Axes] | None = None,
+    at: Any = None,
+    level: float | None = None,
+    df: str = "satterthwaite",
+    spaghetti: bool = False,
+    observed: bool = False,
+    labels: Mapping[Any, str] | None = None,
+) -> Axes | NDArray[Any]:
+    """How did the mean of each cohort change, how sure is that, and how many patients does it rest on?
+
+    The reference cohort has a solid line, the others broken ones with markers of their own. Visits (categories) are
+    points with error bars; curves (linear, log, spline, ...) are lines with bands. Where a curve goes on after a
+    cohort's last observed time its band is hatched and the legend says "extrapolated". Under the axis stand the
+    patients seen per cohort; the arrow at the right points to the better end.
+
+    Parameters
+    ----------
+    result : GrowthResult or CohortComparison
+        What `fit_growth` or `compare_cohorts` returned. A study gives a panel per outcome, and a panel in words for an
+        outcome that could not be fitted.
+    ax : matplotlib.axes.Axes, or sequence of them, optional
+        Where to draw, one per panel; by default a fresh figure. Names and counts stand outside the axes, so give your
+        figure `layout="constrained"`.
+    at : time or list of times, optional
+        Times that get a point, a tick and a count, in the unit of the time column; a curve runs from the first to the
+        last of them. By default every observed time; under irregular times, five round ones.
+    level : float, optional
+        Level of the intervals; by default 0.95, or the study's.
+    df : {"satterthwaite", "kenward-roger", "normal"}
+        Degrees of freedom of the intervals.
+    spaghetti : bool
+        Whether to draw every patient's observed values as a thin line.
+    observed : bool
+        Whether to add the observed mean of each cohort and visit, as a hollow marker.
+    labels : mapping of name to str, optional
+        What to write for a column or a cohort, unit included: {"bsi": "Symptoms (BSI, 0-4)", "month": "Months since
+        the start", "before": "Before 2010"}. Names that the picture does not show are ignored.
+
+    Returns
+    -------
+    matplotlib.axes.Axes, or an array of them for a study
+        One entry a panel. The figure is `.get_figure()` of any.
+
+    Raises
+    ------
+    DataError
+        If the result has no cohorts to draw, or an argument cannot be.
+
+    Notes
+    -----
+    Lines and intervals are those of `means`: covariates at their mean, intervals for one time at a time, not for the
+    whole curve. Visits that a cohort never had are left out, not guessed.
+
+    Examples
+    --------
+    >>> import implstats as ist
+    >>> visits = ist.load_example("reorganisation")
+    >>> growth = ist.fit_growth(visits, outcome="bsi", time="month", patient="patient", cohort="cohort",
+    ...                         reference="before", better="lower")
+    >>> ax = ist.plot.trajectories(growth, labels={"bsi": "Symptom severity (BSI, 0-4)", "month": "Months"})
+    >>> ax.get_ylabel(), ax.get_xlabel()
+    ('Symptom severity (BSI, 0-4)', 'Months')
+    """
+    found = style.panels_of("trajectories", result)
+    words = style.label_map(labels)
+    times = None if at is None else _check.at(at)
+    wide = _check.level(getattr(result, "level", 0.95) if level is None else level)
+    _check.flag("spaghetti", spaghetti)
+    _check.flag("observed", observed)
+    made = {
+        name: _Course(growth, times, wide, df) if isinstance(growth, GrowthResult) else growth
+        for name, growth in found.items()
+    }
+    cohorts = max(len(c.result.cohorts) for c in made.values() if isinstance(c, _Course))
+    height = 3.7 + 0.15 * cohorts
+    axes = style.panels(ax, len(made), (5.6 if len(made) == 1 else 4.9, height), what="outcome")
+    keyed = False
+    for panel, (name, course) in zip(axes, made.items(), strict=True):
+        if isinstance(course, str):
+            style.refuse_panel(panel, style.named(words, name), course)
+            continue
+        _draw(panel, course, words, spaghetti=spaghetti, observed=observed, keyed=not keyed)
+        keyed = True
+    return axes[0] if isinstance(result, GrowthResult) else style.array_of(axes)
+
+
+class _Course:
+    """What is drawn of one model: its points, and its curve if it has one."""
+
+    def __init__(self, result: GrowthResult, at: list[float] | None, level: float, df: str) -> None:
+        self.result, self.level = result, level
+        self.visits = isinstance(result.design.shape, Visits)
+        self.times = at or result.times or _round_times(*result.time_range)
+        self.low, self.high = self.times[0], self.times[-1]
+        if at is None:
+            self.low, self.high = result.time_range
+        points = result.means(at if self.visits else self.times, level=level, df=df).tidy()
+        if self.visits:
+            points = points[(points["n"] > 0) & ~points["extrapolated"]]
+        self.points = points
+        self.curve: pd.DataFrame | None = None
+        if not self.visits and self.high > self.low:
+            ends = [t for t in result.last_seen.values() if self.low <= t <= self.high]
+            grid = sorted({*np.linspace(self.low, self.high, GRID).tolist(), *self.times, *ends})
+            self.curve = result.means(grid, level=level, df=df).tidy()
+
+    def counts(self) -> tuple[str, dict[Any, dict[float, int]]]:
+        """Return what is counted, and cohort -> time -> patients."""
+        result = self.result
+        if result.times:
+            seen = result.sample.visits()
+            table = {
+                c: {float(t): int(n) for t, n in seen.loc[seen["cohort"] == c, ["time", "n"]].to_numpy()}
+                for c in result.cohorts
+            }
+            return "patients seen", table
+        last = result.augment().groupby([str(result.cohort), str(result.patient)])[str(result.time)].max()
+        by = last.index.get_level_values(0)
+        return "patients seen then or later", {
+            c: {t: int((last[by == c] >= t).sum()) for t in self.times} for c in result.cohorts
+        }
+
+
+def _round_times(low: float, high: float) -> list[float]:
+    from matplotlib.ticker import MaxNLocator
+
+    inside = [float(t) for t in MaxNLocator(TICKS).tick_values(low, high) if low <= t <= high]
+    return inside or [low, high]
+
+
+def _draw(
+    ax: Axes, course: _Course, words: Mapping[Any, str], *, spaghetti: bool, observed: bool, keyed: bool
+) -> None:
+    result = course.result
+    seen = style.looks(result.cohorts)
+    span = course.high - course.low
+    style.dress(ax)
+    if spaghetti:
+        _spaghetti(ax, result, seen)
+    hatched = False
+    for k, cohort in enumerate(result.cohorts):
+        look = seen[cohort]
+        points = course.points[course.points["cohort"] == cohort]
+        # Error bars at the same visit stand beside each other, not on each other.
+        beside = (k - (len(result.cohorts) - 1) / 2) * 0.012 * span if course.curve is None else 0.0
+        if course.curve is not None:
+            curve = course.curve[course.curve["cohort"] == cohort]
+            hatched |= _curve(ax, curve, look, str(cohort))
+            points = points[~points["extrapolated"]]
+            ax.plot(
+                points["time"], points["estimate"], color=look.colour, marker=look.marker, markersize=5, linestyle="",
+                zorder=4, gid=f"points: {cohort}",
+            )  # fmt: skip
+        else:
+            x, y = points["time"].to_numpy(float) + beside, points["estimate"].to_numpy(float)
+            ax.vlines(x, points["conf_low"], points["conf_high"], color=look.colour, linewidth=1.3, gid=f"bars: {cohort}")
+            ax.plot(
+                x, y, color=look.colour, linestyle=look.dash, marker=look.marker, markersize=5.5, linewidth=1.8,
+                zorder=4, gid=f"mean: {cohort}", label=style.literal(style.named(words, cohort)),
+            )  # fmt: skip
+        if observed:
+            _observed(ax, result, cohort, look, beside)
+    pad = 0.05 * span if span else 1.0
+    ax.set_xlim(course.low - pad, course.high + pad)
+    ticks = style.thinned(course.times, ax, course.low, course.high, 20.0)
+    ax.set_xticks(ticks, [style.tick(t) for t in ticks])
+    if len(ticks) < len(course.times):
+        ax.set_xticks(course.times, minor=True)
+    ax.set_ylabel(style.wrapped(style.named(words, result.outcome), 32), fontsize=style.NORMAL, color=style.INK)
+    head, counts = course.counts()
+    names = {c: style.named(words, c) for c in result.cohorts}
+    style.counts_under(ax, ticks, counts, names, seen, head, style.time_word(result, words))
+    style.better_arrow(ax, result.better)
+    if keyed:
+        _legend(ax, course, seen, names, hatched=hatched, observed=observed, spaghetti=spaghetti)
+
+
+def _curve(ax: Axes, curve: pd.DataFrame, look: style.Look, cohort: str) -> bool:
+    """Draw a cohort's curve; say whether a part of it is extrapolated."""
+    beyond = curve["extrapolated"].to_numpy(bool)
+    for start, stop in _runs(beyond):
+        # A part that is extrapolated begins where the observed one ends.
+        first, last = (max(start - 1, 0), min(stop + 1, len(curve))) if beyond[start] else (start, stop)
+        part = curve.iloc[first:last]
+        x, y = part["time"].to_numpy(float), part["estimate"].to_numpy(float)
+        low, high = part["conf_low"].to_numpy(float), part["conf_high"].to_numpy(float)
+        if beyond[start]:
+            ax.fill_between(
+                x, low, high, facecolor="none", edgecolor=look.colour, hatch="////", linewidth=0.0, alpha=0.55,
+                gid=f"extrapolated band: {cohort}",
+            )  # fmt: skip
+            ax.plot(x, y, color=look.colour, linestyle=look.dash, linewidth=1.0, gid=f"extrapolated: {cohort}")
+        else:
+            ax.fill_between(x, low, high, color=look.colour, alpha=0.18, linewidth=0, gid=f"band: {cohort}")
+            ax.plot(x, y, color=look.colour, linestyle=look.dash, linewidth=1.9, zorder=3, gid=f"mean: {cohort}")
+    return bool(beyond.any())
+
+
+def _runs(flags: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Return start and stop of every run of equal values."""
+    cuts = [0, *(np.flatnonzero(np.diff(flags.astype(int))) + 1).tolist(), len(flags)]
+    return list(zip(cuts[:-1], cuts[1:], strict=True))
+
+
+def _spaghetti(ax: Axes, result: GrowthResult, seen: Mapping[Any, style.Look]) -> None:
+    rows = result.augment()
+    patient, cohort, time, outcome = (str(c) for c in (result.patient, result.cohort, result.time, result.outcome))
+    for name, look in seen.items():
+        part = rows[rows[cohort] == name].sort_values([patient, time], kind="stable")
+        xy = part[[time, outcome]].to_numpy(float)
+        cuts = np.flatnonzero(part[patient].to_numpy()[1:] != part[patient].to_numpy()[:-1]) + 1
+        strands = LineCollection(
+            np.split(xy, cuts), colors=look.colour, linewidths=0.5, alpha=max(0.06, min(0.3, 20 / (len(cuts) + 1))),
+            zorder=1, rasterized=len(xy) > 2000,
+        )  # fmt: skip
+        strands.set_gid(f"patients: {name}")
+        ax.add_collection(strands)
+    ax.autoscale_view()
+
+
+def _observed(ax: Axes, result: GrowthResult, cohort: Any, look: style.Look, beside: float) -> None:
+    if not result.times:
+        raise DataError("observed=True: times are irregular, so no visit has a mean; say spaghetti=True")
+    rows = result.augment()
+    mean = rows[rows[str(result.cohort)] == cohort].groupby(str(result.time))[str(result.outcome)].mean()
+    ax.plot(
+        mean.index.to_numpy(float) + beside, mean.to_numpy(float), linestyle="", marker=look.marker, markersize=8.5,
+        markerfacecolor="none", markeredgecolor=look.colour, markeredgewidth=0.9, zorder=5, gid=f"observed: {cohort}",
+    )  # fmt: skip
+
+
+def _legend(
+    ax: Axes, course: _Course, seen: Mapping[Any, style.Look], names: Mapping[Any, str], *, hatched: bool,
+    observed: bool, spaghetti: bool,
+) -> None:  # fmt: skip
+    handles: list[Any] = [style.key(look) for look in seen.values()]
+    words = [names[c] for c in seen]
+    interval = f"{100 * course.level:g} % interval"
+    handles.append(
+        style.bar_key() if course.curve is None else Patch(facecolor=style.FAINT, alpha=0.3, linewidth=0)
+    )
+    words.append(interval)
+    if hatched:
+        handles.append(Patch(facecolor="none", edgecolor=style.FAINT, hatch="////", linewidth=0.0))
+        words.append("extrapolated")
+    if observed:
+        handles.append(style.hollow_key())
+        words.append("observed mean")
+    if spaghetti:
+        handles.append(style.thin_key())
+        words.append("one patient")
+    style.legend_above(ax, handles, words)

@@ -1,0 +1,473 @@
+"""What every result can do: a header in words, tidy tables at full precision, rounded only where people read them."""
+
+from __future__ import annotations
+
+import html
+import math
+import textwrap
+from abc import ABC, abstractmethod
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from implstats import _check
+
+__all__ = ["COLUMNS", "SCHEMA", "Estimates", "Result", "Sample", "frozen", "intervals", "lock", "read_tables"]
+
+SCHEMA = 1
+
+COLUMNS: Mapping[str, str] = MappingProxyType(
+    {
+        "term": "name of a model term, as the formula writes it",
+        "estimate": "the estimate, in the unit that the table's title names",
+        "std_error": "standard error of the estimate",
+        "df": "denominator degrees of freedom (inf: normal)",
+        "statistic": "estimate / std_error, or the F or chi-square statistic",
+        "p_value": "two-sided p-value of estimate = 0",
+        "p_corrected": "p-value after the correction for several outcomes and times",
+        "conf_low": "lower end of the confidence interval",
+        "conf_high": "upper end of the confidence interval",
+        "set": "shape of a confidence set: bounded, outside (two rays), unbounded (whole line)",
+        "outcome": "name of the outcome",
+        "better": "direction of improvement: lower or higher",
+        "cohort": "cohort",
+        "reference": "cohort that it is compared with",
+        "time": "time since the origin, in the unit of the time column",
+        "quantity": "what is estimated: level, change, d, difference",
+        "group": "grouping factor of a random effect, or Residual",
+        "level": "level of a grouping factor",
+        "effect": "random effect within its group",
+        "other": "second random effect of a correlation",
+        "variance": "variance component, in squared units of the outcome",
+        "sd": "standard deviation, in units of the outcome",
+        "correlation": "correlation of two random effects",
+        "sd_source": "which standard deviation an effect size is divided by",
+        "n": "number of observations or patients that the row rests on",
+        "rows": "rows used",
+        "patients": "patients used",
+        "groups": "levels of all grouping factors",
+        "parameters": "fixed effects and variance parameters",
+        "loglik": "log-likelihood (restricted under REML)",
+        "deviance": "-2 x loglik",
+        "aic": "Akaike's information criterion, 2 x parameters - 2 x loglik",
+        "bic": "Bayes' information criterion, log(rows) x parameters - 2 x loglik",
+        "sigma": "residual standard deviation, in units of the outcome",
+        "r2_marginal": "share of variance that the fixed effects explain",
+        "r2_conditional": "share of variance that fixed and random effects explain",
+        "icc": "share of the random variance that lies between groups",
+        "method": "estimation method: REML or ML",
+        "converged": "whether the optimiser ended at a certified optimum",
+        "boundary": "whether a variance is certified as zero or a correlation as one",
+        "observed": "observed outcome",
+        "fitted": "predicted outcome, random effects included",
+        "fixed": "predicted outcome, random effects left out",
+        "residual": "observed - fitted",
+        "std_residual": "residual / sigma",
+        "patient": "patient",
+        "extrapolated": "whether the time lies beyond the cohort's observed times",
+        "engine": "the other software of a cross-check",
+        "estimate_other": "estimate by the other software",
+        "std_error_other": "standard error by the other software",
+        "df_num": "numerator degrees of freedom",
+        "difference": "difference between two engines, or between two cohorts",
+        "baseline_mean": "estimated mean at the baseline",
+        "baseline_se": "standard error of the mean at the baseline",
+        "mean": "estimated mean at the time of the row",
+        "mean_se": "standard error of that mean",
+        "change": "estimated improvement since the baseline, positive is better",
+        "change_low": "lower end of its interval",
+        "change_high": "upper end of its interval",
+        "d": "standardised improvement since the baseline, positive is better",
+        "d_low": "lower end of its interval",
+        "d_high": "upper end of its interval",
+        "d_difference": "d of the cohort minus d of the reference",
+        "d_difference_low": "lower end of its interval",
+        "d_difference_high": "upper end of its interval",
+        "retained": "improvement retained: change of the cohort / change of the reference",
+        "retained_low": "lower end of its confidence set",
+        "retained_high": "upper end of its confidence set",
+        "retained_set": "shape of its confidence set",
+        "n_reference": "number of patients of the reference cohort that the row rests on",
+        "baseline_mean_reference": "estimated mean of the reference at the baseline",
+        "baseline_se_reference": "standard error of that mean",
+        "mean_reference": "estimated mean of the reference at the time of the row",
+        "mean_se_reference": "standard error of that mean",
+        "change_reference": "estimated improvement of the reference since the baseline, positive is better",
+        "change_reference_low": "lower end of its interval",
+        "change_reference_high": "upper end of its interval",
+        "d_reference": "standardised improvement of the reference since the baseline, positive is better",
+        "d_reference_low": "lower end of its interval",
+        "d_reference_high": "upper end of its interval",
+        "against_margin": "where the interval of the difference lies against the margin",
+        "error": "why there is no number",
+    }
+)
+
+
+def frozen(array: Any, dtype: Any = None) -> NDArray[Any]:
+    """Return the array, read-only; one that others can write to, themselves or through its base, is copied first."""
+    if isinstance(array, np.ndarray) and (dtype is None or array.dtype == dtype) and _settled(array):
+        return array
+    out = np.array(array, dtype=dtype)
+    out.setflags(write=False)
+    return out
+
+
+def _settled(array: Any) -> bool:
+    while isinstance(array, np.ndarray):
+        if array.flags.writeable:
+            return False
+        array = array.base
+    return array is None
+
+
+def intervals(
+    estimate: NDArray[np.float64], std_error: NDArray[np.float64], df: NDArray[np.float64], level: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return both ends of estimate +/- t(df) x std_error; infinite df gives the normal quantile."""
+    from scipy import special
+
+    upper = 0.5 + _check.level(level) / 2
+    normal = np.isinf(df)
+    t = np.where(normal, special.ndtri(upper), special.stdtrit(np.where(normal, 1.0, df), upper))
+    return estimate - t * std_error, estimate + t * std_error
+
+
+def p_values(statistic: NDArray[np.float64], df: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return two-sided p-values of t statistics; infinite df gives the normal ones."""
+    from scipy import special
+
+    normal = np.isinf(df)
+    below = -np.abs(statistic)
+    tail = np.where(normal, special.ndtr(below), special.stdtr(np.where(normal, 1.0, df), below))
+    return np.asarray(2 * tail)
+
+
+def plain(value: Any) -> Any:
+    """Return the value as JSON can hold it: lists, dicts, str, int, float, bool, None; infinities as words."""
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, pd.DataFrame):
+        return [plain(r) for r in value.to_dict("records")]
+    if isinstance(value, np.ndarray | pd.Series | pd.Index):
+        return plain(value.tolist())
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, set | frozenset):
+        return [plain(v) for v in sorted(value, key=repr)]
+    if isinstance(value, list | tuple):
+        return [plain(v) for v in value]
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        if math.isnan(value):
+            return None
+        return value if math.isfinite(value) else ("Infinity" if value > 0 else "-Infinity")
+    if value is pd.NaT or value is pd.NA:
+        return None
+    if isinstance(value, pd.Timestamp):
+        return value.isoformat()
+    return str(value)
+
+
+def read_tables(record: Mapping[str, Any]) -> dict[str, pd.DataFrame]:
+    """Return the tables of a result that went through JSON, as the result's own methods gave them."""
+
+    def number(column: pd.Series) -> pd.Series:
+        words = {"Infinity": math.inf, "-Infinity": -math.inf}
+        values = [words.get(v, v) if isinstance(v, str) else (math.nan if v is None else v) for v in column]
+        return pd.Series(values, index=column.index, dtype=float)
+
+    tables = {}
+    for name, table in record["tables"].items():
+        frame = pd.DataFrame(table["rows"], columns=table["columns"], dtype=object)
+        for column, kind in zip(table["columns"], table["kinds"], strict=True):
+            frame[column] = number(frame[column]) if kind == "float" else frame[column].astype(kind)
+        tables[name] = frame
+    return tables
+
+
+def _table(frame: pd.DataFrame) -> dict[str, Any]:
+    kinds = []
+    for column in frame.columns:
+        dtype = frame[column].dtype
+        kind = {"f": "float", "i": "int64", "u": "int64", "b": "bool"}.get(dtype.kind, "object")
+        kinds.append(str(dtype) if str(dtype) in ("category", "str", "string") else kind)
+    return {"columns": list(map(str, frame.columns)), "kinds": kinds, "rows": plain(frame.reset_index(drop=True))}
+
+
+def write_number(value: Any, column: str = "") -> str:
+    """Write one cell for a reader: p-values to three places, other numbers to four significant digits."""
+    if value is None or value is pd.NA or (isinstance(value, float | np.floating) and math.isnan(value)):
+        return ""
+    if isinstance(value, bool | np.bool_):
+        return "yes" if value else "no"
+    if isinstance(value, int | np.integer):
+        return str(int(value))
+    if not isinstance(value, float | np.floating):
+        return " ".join(str(value).splitlines())
+    x = float(value)
+    if not math.isfinite(x):
+        return "inf" if x > 0 else "-inf"
+    if column in ("p_value", "p_corrected"):
+        return "<.001" if x < 0.001 else f"{x:.3f}".lstrip("0") if x < 1 else "1.000"
+    if column == "time" and x.is_integer():
+        return str(int(x))
+    if column == "df":
+        return f"{x:.1f}"
+    if x == 0:
+        return "0"
+    if abs(x) >= 1e6 or abs(x) < 1e-3:
+        return f"{x:.3e}"
+    return f"{x:.{max(0, 3 - math.floor(math.log10(abs(x))))}f}"
+
+
+def rounded(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the frame as text, rounded for reading."""
+    cells = {str(c): [write_number(v, str(c)) for v in frame[c]] for c in frame.columns}
+    return pd.DataFrame(cells, dtype=object)
+
+
+def to_text(frame: pd.DataFrame) -> str:
+    """Write a table for a terminal: words to the left, numbers to the right."""
+    text = rounded(frame)
+    left = [frame[c].dtype.kind not in "fiu" for c in frame.columns]
+    widths = [max([len(str(c)), *(len(v) for v in text[c])]) for c in text.columns]
+    lines = []
+    for cells in [list(text.columns), *text.to_numpy().tolist()]:
+        padded = [c.ljust(w) if lt else c.rjust(w) for c, w, lt in zip(cells, widths, left, strict=True)]
+        lines.append("  ".join(padded).rstrip())
+    return "\n".join(lines)
+
+
+def to_markdown(frame: pd.DataFrame) -> str:
+    """Write a table as Markdown; a pipe or line break within a cell cannot break the table."""
+    text = rounded(frame)
+    rule = [":---" if frame[c].dtype.kind not in "fiu" else "---:" for c in frame.columns]
+
+    def safe(cell: object) -> str:
+        return html.escape(str(cell), quote=False).replace("\\", "\\\\").replace("|", "\\|")
+
+    lines = [list(map(safe, text.columns)), rule, *([safe(c) for c in row] for row in text.to_numpy().tolist())]
+    return "\n".join("| " + " | ".join(row) + " |" for row in lines)
+
+
+def _to_html(frame: pd.DataFrame) -> str:
+    text = rounded(frame)
+
+    def row(cells: Iterable[object], tag: str) -> str:
+        aligns = ["left" if frame[c].dtype.kind not in "fiu" else "right" for c in frame.columns]
+        made = (
+            f'<{tag} style="text-align:{a}">{html.escape(str(c))}</{tag}>' for c, a in zip(cells, aligns, strict=True)
+        )
+        return "<tr>" + "".join(made) + "</tr>"
+
+    body = "".join(row(r, "td") for r in text.to_numpy().tolist())
+    return f"<table><thead>{row(text.columns, 'th')}</thead><tbody>{body}</tbody></table>"
+
+
+_LATEX = {"\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+_LATEX |= {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}"} | {c: "\\" + c for c in "&%$#_"}
+
+
+def _to_latex(frame: pd.DataFrame) -> str:
+    text = rounded(frame)
+
+    def row(cells: Iterable[object]) -> str:
+        return " & ".join("".join(_LATEX.get(ch, ch) for ch in str(c)) for c in cells) + r" \\"
+
+    aligns = "".join("l" if frame[c].dtype.kind not in "fiu" else "r" for c in frame.columns)
+    body = [row(r) for r in text.to_numpy().tolist()]
+    head = [rf"\begin{{tabular}}{{{aligns}}}", r"\hline", row(text.columns), r"\hline"]
+    return "\n".join([*head, *body, r"\hline", r"\end{tabular}"])
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Result(ABC):
+    """Base of every result: asks for `tidy()` and `header()`, gives the printed and the saved forms.
+
+    Attributes
+    ----------
+    call : mapping
+        The arguments that made the result, as JSON can hold them.
+    """
+
+    call: Mapping[str, Any]
+
+    @abstractmethod
+    def tidy(self, **options: Any) -> pd.DataFrame:
+        """Return the main table, one row an estimate."""
+
+    @abstractmethod
+    def header(self) -> list[str]:
+        """Return what was done, on what, and how it ended: one sentence a line."""
+
+    def glance(self) -> pd.DataFrame:
+        """Return one row about the whole result."""
+        return pd.DataFrame({"n": [len(self.tidy())]})
+
+    def _tables(self) -> dict[str, pd.DataFrame]:
+        return {"tidy": self.tidy(), "glance": self.glance()}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result as JSON can hold it: schema version, software version, call, header and tables.
+
+        Missing numbers are None, infinite ones the words "Infinity" and "-Infinity". `implstats.results.read_tables`
+        gives the tables back as they were.
+        """
+        from implstats import __version__
+
+        return {
+            "schema": SCHEMA,
+            "implstats": __version__,
+            "kind": type(self).__name__,
+            "call": plain(self.call),
+            "header": list(self.header()),
+            "tables": {name: _table(frame) for name, frame in self._tables().items()},
+        }
+
+    def to_markdown(self) -> str:
+        """Return header and table as Markdown."""
+        lines = (f"{html.escape(line, quote=False)}  " for line in self.header())
+        return "\n".join([*lines, "", to_markdown(self._shown())])
+
+    def to_latex(self) -> str:
+        """Return the table as a LaTeX tabular."""
+        return _to_latex(self._shown())
+
+    def _shown(self) -> pd.DataFrame:
+        return self.tidy()
+
+    def __repr__(self) -> str:
+        lines = [textwrap.fill(line, 118, subsequent_indent="  ") for line in self.header()]
+        return "\n".join([*lines, "", to_text(self._shown())])
+
+    def _repr_html_(self) -> str:
+        lines = "<br>".join(html.escape(line) for line in self.header())
+        return f"<div><p>{lines}</p>{_to_html(self._shown())}</div>"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return dict(self.__dict__)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for value in state.values():
+            lock(value)
+        self.__dict__.update(state)
+
+
+def lock(value: Any) -> None:
+    """Make every array within a value read-only, through tuples, lists, mappings and dataclasses."""
+    if isinstance(value, np.ndarray):
+        value.setflags(write=False)
+    elif isinstance(value, tuple | list):
+        for item in value:
+            lock(item)
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            lock(item)
+    elif is_dataclass(value) and not isinstance(value, type):
+        for item in fields(value):
+            lock(getattr(value, item.name))
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What a fit rests on: rows, patients, visits per cohort and time, and every dropped row by its reason.
+
+    Attributes
+    ----------
+    given, rows : int
+        Rows in the frame, and rows used.
+    dropped : mapping
+        Reason -> number of rows.
+    groups : mapping
+        Grouping factor -> number of levels used.
+    patients : mapping
+        Cohort -> number of patients (empty where the model knows no cohort).
+    seen : tuple
+        (cohort, time, patients) for every visit; empty when times are irregular.
+    added : int
+        Rows made from a baseline column.
+    """
+
+    given: int
+    rows: int
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    groups: Mapping[str, int] = field(default_factory=dict)
+    patients: Mapping[Hashable, int] = field(default_factory=dict)
+    seen: tuple[tuple[Hashable, float, int], ...] = ()
+    added: int = 0
+
+    def visits(self) -> pd.DataFrame:
+        """Return the patients seen per cohort and time."""
+        return pd.DataFrame(list(self.seen), columns=["cohort", "time", "n"])
+
+    def in_words(self) -> list[str]:
+        """Return the sample as sentences for a header."""
+        units = ", ".join(f"{k} {name}s" if k != 1 else f"1 {name}" for name, k in self.groups.items())
+        first = f"{self.rows} rows of {self.given} given" if not self.added else f"{self.rows} rows"
+        if self.added:
+            first += f" ({self.given} given, {self.added} added from the baseline column)"
+        lines = [first + (f"; {units}" if units else "")]
+        if self.patients:
+            lines.append("patients: " + ", ".join(f"{c} {k}" for c, k in self.patients.items()))
+        lost = ", ".join(f"{k} {why}" for why, k in self.dropped.items() if k)
+        lines.append(f"dropped: {lost}" if lost else "dropped: none")
+        return lines
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Estimates(Result):
+    """Estimates with standard errors and degrees of freedom; intervals are computed when they are asked for.
+
+    Attributes
+    ----------
+    title : str
+        The question that the table answers, with the unit.
+    labels : mapping of column to tuple (given as a DataFrame)
+        What each row is about.
+    estimate, std_error, df : numpy.ndarray
+        One value a row.
+    notes : sequence of str
+        What a reader must know, printed under the title.
+    tests : bool
+        Whether estimate = 0 is a question: adds statistic and p_value.
+    level : float
+        The level of the printed intervals.
+    """
+
+    title: str
+    labels: Any
+    estimate: NDArray[np.float64]
+    std_error: NDArray[np.float64]
+    df: NDArray[np.float64]
+    notes: Sequence[str] = ()
+    tests: bool = False
+    level: float = 0.95
+
+    def __post_init__(self) -> None:
+        for name in ("estimate", "std_error", "df"):
+            object.__setattr__(self, name, frozen(getattr(self, name), float))
+        object.__setattr__(self, "labels", {c: tuple(values) for c, values in dict(self.labels).items()})
+        object.__setattr__(self, "call", dict(self.call))
+
+    def tidy(self, *, level: float | None = None) -> pd.DataFrame:  # type: ignore[override]
+        """Return one row an estimate, with intervals at `level` (default: the level asked for when it was made)."""
+        low, high = intervals(self.estimate, self.std_error, self.df, self.level if level is None else level)
+        out = pd.DataFrame(self.labels)
+        out["estimate"], out["std_error"], out["df"] = self.estimate, self.std_error, self.df
+        if self.tests:
+            with np.errstate(divide="ignore", invalid="ignore"):
+                out["statistic"] = self.estimate / self.std_error
+            out["p_value"] = p_values(out["statistic"].to_numpy(), self.df)
+        out["conf_low"], out["conf_high"] = low, high
+        return out
+
+    def header(self) -> list[str]:
+        """Return the title and the notes."""
+        return [f"{self.title} ({100 * self.level:.10g}% intervals)", *self.notes]

@@ -1,0 +1,108 @@
+"""One made example of every concrete Result, with ordinary names and with names that try to break a table."""
+
+from __future__ import annotations
+
+import inspect
+import pkgutil
+from collections.abc import Callable
+from functools import cache
+from importlib import import_module
+from typing import Any
+
+import pytest
+
+import implstats as ist
+from implstats.results import Result
+
+HOSTILE = "<script>alert('x')</script>|&_%"
+
+
+def concrete_results() -> list[type[Result]]:
+    """Return every Result subclass of the library that can be made, after importing all of it."""
+    for module in pkgutil.walk_packages(ist.__path__, "implstats."):
+        if not module.name.endswith("__main__") and "._examples" not in module.name:
+            import_module(module.name)
+    found: set[type[Result]] = set()
+    waiting: list[type[Result]] = [Result]
+    while waiting:
+        for one in waiting.pop().__subclasses__():
+            waiting.append(one)
+            if one.__module__.startswith("implstats.") and not inspect.isabstract(one):
+                found.add(one)
+    return sorted(found, key=lambda c: c.__name__)
+
+
+@cache
+def _visits(hostile: bool) -> Any:
+    frame = ist.load_example("reorganisation")
+    if hostile:
+        frame["cohort"] = frame["cohort"].astype(object).map({"before": "before", "during": HOSTILE})
+        frame = frame.rename(columns={"bsi": f"bsi {HOSTILE}"})
+    return frame
+
+
+def _outcome(hostile: bool) -> str:
+    return f"bsi {HOSTILE}" if hostile else "bsi"
+
+
+_ROLES = {"time": "month", "patient": "patient", "cohort": "cohort", "reference": "before"}
+
+
+@cache
+def _growth(hostile: bool) -> Any:
+    return ist.fit_growth(_visits(hostile), outcome=_outcome(hostile), better="lower", shape="linear", **_ROLES)
+
+
+@cache
+def _mixed(hostile: bool) -> Any:
+    frame = _visits(hostile).rename(columns={_outcome(hostile): "bsi"})
+    return ist.fit_mixed(frame, formula="bsi ~ month * cohort + (1 + month | patient)")
+
+
+@cache
+def _study(hostile: bool) -> Any:
+    outcomes = {_outcome(hostile): "lower", "sipp": "higher"}
+    return ist.compare_cohorts(_visits(hostile), outcomes=outcomes, at=[18, 36], **_ROLES)
+
+
+# A new Result needs one line here: its name, and how to make one from the bundled example.
+EXAMPLES: dict[str, Callable[[bool], Any]] = {
+    "CohortComparison": _study,
+    "Estimates": lambda hostile: _growth(hostile).contrasts(at=[18, 36]),
+    "GrowthResult": _growth,
+    "MixedResult": _mixed,
+    "Overall": lambda hostile: _study(hostile).overall(at=36, draws=19, rng=1),
+    "RetainedImprovement": lambda hostile: _growth(hostile).retained_improvement(at=[18, 36]),
+}
+
+
+@cache
+def _made(name: str, hostile: bool) -> Any:
+    made = EXAMPLES[name](hostile)
+    assert type(made).__name__ == name
+    return made
+
+
+@pytest.fixture
+def example(request: pytest.FixtureRequest) -> Any:
+    """Return the example of a class that a test was parametrised with."""
+    return _made(request.param, False)
+
+
+@pytest.fixture
+def hostile_example(request: pytest.FixtureRequest) -> Any:
+    """Return the same, of data whose cohort and outcome are named to break tables."""
+    return _made(request.param, True)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run every test that asks for an example once per concrete Result; that none is left out is a test of its own."""
+    for fixture in ("example", "hostile_example"):
+        if fixture in metafunc.fixturenames:
+            metafunc.parametrize(fixture, list(EXAMPLES), indirect=True)
+
+
+@pytest.fixture
+def without_example() -> list[str]:
+    """Return the concrete results that nobody made an example of, and the examples of nothing."""
+    return sorted({c.__name__ for c in concrete_results()} ^ set(EXAMPLES))

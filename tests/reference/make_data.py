@@ -1,0 +1,70 @@
+"""Write the simulated tables under data/: run once, the files are committed; `python tests/reference/make_data.py`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+DATA = Path(__file__).resolve().parent / "data"
+
+
+def waves(seed: int = 20170903) -> pd.DataFrame:
+    """Return two cohorts in eight sites, five planned visits, drop-out and therapists who change between visits."""
+    rng = np.random.default_rng(seed)
+    months = np.array([0.0, 6.0, 12.0, 18.0, 24.0])
+    site_level, site_change = rng.normal(0, 0.30, 8), rng.normal(0, 0.016, 8)
+    therapist = rng.normal(0, 0.20, 10)
+    rows = []
+    for i in range(96):
+        site = i % 8
+        during = int(rng.random() < 0.5)
+        age, sex = round(float(rng.normal(31, 8)), 1), ["f", "m"][int(rng.random() < 0.4)]
+        u0, u1, u2 = rng.normal(0, 1, 3)
+        level, slope, bend = 0.45 * u0, 0.022 * (-0.3 * u0 + np.sqrt(1 - 0.09) * u1), 0.0007 * u2
+        last = 5 if rng.random() < 0.6 else int(rng.integers(1, 5))
+        for k, t in enumerate(months[:last]):
+            if k and rng.random() < 0.06:
+                continue
+            who = int(rng.integers(0, 10))
+            mean = 1.9 - (0.045 - 0.022 * during) * t + 0.0006 * t * t + 0.006 * (age - 31) + 0.10 * (sex == "m")
+            random = level + site_level[site] + (slope + site_change[site] * during) * t + bend * t * t + therapist[who]
+            rows.append(
+                {
+                    "patient": f"p{i + 1:03d}",
+                    "cohort": ["before", "during"][during],
+                    "site": f"s{site + 1}",
+                    "therapist": f"t{who + 1:02d}",
+                    "visit": f"m{int(t):02d}",
+                    "month": int(t),
+                    "bsi": round(float(mean + random + rng.normal(0, 0.30)), 4),
+                    "age": age,
+                    "sex": sex,
+                    "month_during": int(t) * during,
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def irregular(seed: int = 20190511) -> pd.DataFrame:
+    """Return three cohorts, two to seven visits a patient, no two patients at the same times after the start."""
+    rng = np.random.default_rng(seed)
+    names = ["after", "before", "during"]
+    slopes = dict(zip(names, [0.9, 1.2, 0.5], strict=True))
+    rows = []
+    for i in range(75):
+        cohort = names[int(rng.integers(0, 3))]
+        u0, u1 = rng.normal(0, 1, 2)
+        times = np.concatenate([[0.0], np.cumsum(rng.uniform(0.15, 0.9, int(rng.integers(1, 7))))])
+        for t in np.round(times, 3):
+            y = 40 + 6 * u0 + (4 * slopes[cohort] + 2.2 * (0.2 * u0 + np.sqrt(0.96) * u1)) * t + rng.normal(0, 3)
+            flat = 40 + 6 * u0 + 4 * slopes[cohort] * t + rng.normal(0, 3)
+            rows.append({"patient": f"p{i + 1:02d}", "cohort": cohort, "year": float(t), "sipp": round(float(y), 3)})
+            rows[-1]["flat"] = round(float(flat), 3)
+    return pd.DataFrame(rows)
+
+
+if __name__ == "__main__":
+    waves().to_csv(DATA / "waves.csv", index=False, lineterminator="\n")
+    irregular().to_csv(DATA / "irregular.csv", index=False, lineterminator="\n")

@@ -1,0 +1,97 @@
+"""Compute the reference values again with R and compare: `python tests/reference/regenerate.py [--write]`.
+
+Without `--write` nothing is changed; every number that moved by more than its tolerance is listed and the exit status
+is 1. With it, growth.json and session.txt are replaced.
+"""
+
+from __future__ import annotations
+
+import argparse
+import filecmp
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+PUBLISHED = ["dyestuff", "dyestuff2", "orthodont", "oxboys", "pastes", "penicillin", "sleepstudy"]
+
+
+def leaves(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Yield every single value of a nested record with its path; lists of named things go by name, not position."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from leaves(inner, (*path, key))
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            name = inner.get("name") or inner.get("term") if isinstance(inner, dict) else None
+            yield from leaves(inner, (*path, str(name or index)))
+    else:
+        yield path, value
+
+
+def tolerance(path: tuple[str, ...], rules: dict[str, dict[str, Any]]) -> float:
+    """Return how far a number may move between two runs of R: the tests' tolerance for it."""
+    if path[-1] in {"gradient", "curvature", "spread_over_starts"}:
+        return float("inf")
+    if path[0] != "cases" or len(path) < 3:
+        return 0.0
+    if path[-1] in {"df", "df_den"}:
+        return float(rules["df"]["tolerance"])
+    quantity = {
+        "criterion": "criterion",
+        "random_effects": "sd",
+        "variances": "sd",
+        "fitted": "sd",
+        "joint": "statistic",
+    }
+    rule = rules[quantity.get(path[2], "fixed")]
+    return float(rule.get("tolerance", rule.get("within")))
+
+
+def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """Return one line a value that is new, gone, or moved by more than its tolerance."""
+    before, after = dict(leaves(old)), dict(leaves(new))
+    lines = [f"gone: {' / '.join(path)}" for path in before.keys() - after.keys()]
+    lines += [f"new: {' / '.join(path)}" for path in after.keys() - before.keys()]
+    for path in before.keys() & after.keys():
+        a, b = before[path], after[path]
+        if isinstance(a, int | float) and isinstance(b, int | float) and not isinstance(a, bool):
+            if abs(a - b) > tolerance(path, old["rules"]) * max(1.0, abs(a)):
+                lines.append(f"moved: {' / '.join(path)}: {a!r} -> {b!r}")
+        elif a != b:
+            lines.append(f"changed: {' / '.join(path)}: {a!r} -> {b!r}")
+    return sorted(lines)
+
+
+def main() -> int:
+    """Run R, compare, and replace if asked to."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--write", action="store_true", help="replace growth.json and session.txt")
+    parser.add_argument("--rscript", default="Rscript", help="the Rscript command")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        subprocess.run([options.rscript, str(HERE / "data.R"), str(folder)], check=True)
+        pairs = [(folder / f"{k}.csv", HERE / "data" / f"{k}.csv") for k in PUBLISHED]
+        lines = [
+            f"data: {b.name} is not what R's packages hold" for a, b in pairs if not filecmp.cmp(a, b, shallow=False)
+        ]
+        out, session = folder / "growth.json", folder / "session.txt"
+        subprocess.run([options.rscript, str(HERE / "growth.R"), str(out), str(session)], check=True)
+        if (HERE / "growth.json").exists():
+            old = json.loads((HERE / "growth.json").read_text(encoding="utf-8"))
+            lines += differences(old, json.loads(out.read_text(encoding="utf-8")))
+        print("\n".join(lines) or "nothing moved by more than its tolerance")
+        if options.write:
+            shutil.copyfile(out, HERE / "growth.json")
+            shutil.copyfile(session, HERE / "session.txt")
+    return 1 if lines and not options.write else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
