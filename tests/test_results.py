@@ -19,9 +19,10 @@ from hypothesis.extra import numpy as arrays
 from pandas.testing import assert_frame_equal
 from scipy import stats
 
-from implstats import __version__, results
+from implstats import __version__, results, tables
 from implstats.errors import DataError
-from implstats.results import Estimates, Result, Sample, read_tables
+from implstats.results import Estimates, Result, Sample
+from implstats.tables import read_tables
 
 finite = st.floats(allow_nan=False, allow_infinity=False, width=64)
 
@@ -155,12 +156,12 @@ def test_a_level_that_is_none_is_refused() -> None:
     ],
 )
 def test_a_cell_is_rounded_for_reading(value: object, column: str, written: str) -> None:
-    assert results.write_number(value, column) == written
+    assert tables.write_number(value, column) == written
 
 
 @given(finite.filter(lambda x: abs(x) < 1e308))
 def test_a_cell_keeps_three_digits_and_its_sign(value: float) -> None:
-    text = results.write_number(value, "estimate")
+    text = tables.write_number(value, "estimate")
     assert math.isclose(float(text), value, rel_tol=6e-4, abs_tol=0)
     assert len(text) <= 11
 
@@ -385,7 +386,7 @@ def test_a_table_without_rows_comes_back() -> None:
     ],
 )
 def test_what_json_can_hold(value: object, written: object) -> None:
-    assert results.plain(value) == written
+    assert tables.plain(value) == written
 
 
 # ---- sample --------------------------------------------------------------------------------------------------------

@@ -12,16 +12,16 @@ _ROOMS = {
     "errors": ("BoundaryWarning", "ConvergenceError", "DataError", "ImplstatsError", "PlanError"),
     "results": ("Estimates", "Result", "Sample"),
     "design": ("NaturalSpline", "Piecewise"),
-    "examples": ("list_examples", "load_example"),
+    "examples": ("describe_example", "list_examples", "load_example"),
     "reading": ("read_data", "visits_from_dates", "visits_from_wide"),
     "growth": ("GrowthResult", "MixedResult", "RetainedImprovement", "fit_growth", "fit_mixed"),
-    "study": ("CohortComparison", "compare_cohorts"),
-    "simulate": ("Scenario", "simulate_visits"),
+    "study": ("CohortComparison", "Overall", "compare_cohorts"),
+    "simulate": ("DropOut", "OutcomeTruth", "Scenario", "simulate_visits"),
     "batch": ("run_plan",),
 }
 _HOME = {name: room for room, names in _ROOMS.items() for name in names}
 
-__all__ = ["__version__", "plot", *_HOME]  # noqa: PLE0604, RUF022
+__all__ = ["__version__", "plot", *_HOME]
 
 
 def __getattr__(name: str) -> Any:

@@ -7,6 +7,7 @@ from implstats.errors import ConvergenceError as ConvergenceError
 from implstats.errors import DataError as DataError
 from implstats.errors import ImplstatsError as ImplstatsError
 from implstats.errors import PlanError as PlanError
+from implstats.examples import describe_example as describe_example
 from implstats.examples import list_examples as list_examples
 from implstats.examples import load_example as load_example
 from implstats.growth import GrowthResult as GrowthResult
@@ -20,9 +21,12 @@ from implstats.reading import visits_from_wide as visits_from_wide
 from implstats.results import Estimates as Estimates
 from implstats.results import Result as Result
 from implstats.results import Sample as Sample
+from implstats.simulate import DropOut as DropOut
+from implstats.simulate import OutcomeTruth as OutcomeTruth
 from implstats.simulate import Scenario as Scenario
 from implstats.simulate import simulate_visits as simulate_visits
 from implstats.study import CohortComparison as CohortComparison
+from implstats.study import Overall as Overall
 from implstats.study import compare_cohorts as compare_cohorts
 
 __version__: str

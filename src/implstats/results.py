@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import html
-import math
 import textwrap
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from types import MappingProxyType
 from typing import Any
@@ -15,9 +14,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from implstats import _check
+from implstats import _check, tables
 
-__all__ = ["COLUMNS", "SCHEMA", "Estimates", "Result", "Sample", "frozen", "intervals", "lock", "read_tables"]
+__all__ = ["COLUMNS", "SCHEMA", "Estimates", "Result", "Sample", "frozen", "intervals", "lock"]
 
 SCHEMA = 1
 
@@ -148,145 +147,6 @@ def p_values(statistic: NDArray[np.float64], df: NDArray[np.float64]) -> NDArray
     return np.asarray(2 * tail)
 
 
-def plain(value: Any) -> Any:
-    """Return the value as JSON can hold it: lists, dicts, str, int, float, bool, None; infinities as words."""
-    if isinstance(value, Mapping):
-        return {str(k): plain(v) for k, v in value.items()}
-    if isinstance(value, pd.DataFrame):
-        return [plain(r) for r in value.to_dict("records")]
-    if isinstance(value, np.ndarray | pd.Series | pd.Index):
-        return plain(value.tolist())
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, set | frozenset):
-        return [plain(v) for v in sorted(value, key=repr)]
-    if isinstance(value, list | tuple):
-        return [plain(v) for v in value]
-    if value is None or isinstance(value, bool | int | str):
-        return value
-    if isinstance(value, float):
-        if math.isnan(value):
-            return None
-        return value if math.isfinite(value) else ("Infinity" if value > 0 else "-Infinity")
-    if value is pd.NaT or value is pd.NA:
-        return None
-    if isinstance(value, pd.Timestamp):
-        return value.isoformat()
-    return str(value)
-
-
-def read_tables(record: Mapping[str, Any]) -> dict[str, pd.DataFrame]:
-    """Return the tables of a result that went through JSON, as the result's own methods gave them."""
-
-    def number(column: pd.Series) -> pd.Series:
-        words = {"Infinity": math.inf, "-Infinity": -math.inf}
-        values = [words.get(v, v) if isinstance(v, str) else (math.nan if v is None else v) for v in column]
-        return pd.Series(values, index=column.index, dtype=float)
-
-    tables = {}
-    for name, table in record["tables"].items():
-        frame = pd.DataFrame(table["rows"], columns=table["columns"], dtype=object)
-        for column, kind in zip(table["columns"], table["kinds"], strict=True):
-            frame[column] = number(frame[column]) if kind == "float" else frame[column].astype(kind)
-        tables[name] = frame
-    return tables
-
-
-def _table(frame: pd.DataFrame) -> dict[str, Any]:
-    kinds = []
-    for column in frame.columns:
-        dtype = frame[column].dtype
-        kind = {"f": "float", "i": "int64", "u": "int64", "b": "bool"}.get(dtype.kind, "object")
-        kinds.append(str(dtype) if str(dtype) in ("category", "str", "string") else kind)
-    return {"columns": list(map(str, frame.columns)), "kinds": kinds, "rows": plain(frame.reset_index(drop=True))}
-
-
-def write_number(value: Any, column: str = "") -> str:
-    """Write one cell for a reader: p-values to three places, other numbers to four significant digits."""
-    if value is None or value is pd.NA or (isinstance(value, float | np.floating) and math.isnan(value)):
-        return ""
-    if isinstance(value, bool | np.bool_):
-        return "yes" if value else "no"
-    if isinstance(value, int | np.integer):
-        return str(int(value))
-    if not isinstance(value, float | np.floating):
-        return " ".join(str(value).splitlines())
-    x = float(value)
-    if not math.isfinite(x):
-        return "inf" if x > 0 else "-inf"
-    if column in ("p_value", "p_corrected"):
-        return "<.001" if x < 0.001 else f"{x:.3f}".lstrip("0") if x < 1 else "1.000"
-    if column == "time" and x.is_integer():
-        return str(int(x))
-    if column == "df":
-        return f"{x:.1f}"
-    if x == 0:
-        return "0"
-    if abs(x) >= 1e6 or abs(x) < 1e-3:
-        return f"{x:.3e}"
-    return f"{x:.{max(0, 3 - math.floor(math.log10(abs(x))))}f}"
-
-
-def rounded(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the frame as text, rounded for reading."""
-    cells = {str(c): [write_number(v, str(c)) for v in frame[c]] for c in frame.columns}
-    return pd.DataFrame(cells, dtype=object)
-
-
-def to_text(frame: pd.DataFrame) -> str:
-    """Write a table for a terminal: words to the left, numbers to the right."""
-    text = rounded(frame)
-    left = [frame[c].dtype.kind not in "fiu" for c in frame.columns]
-    widths = [max([len(str(c)), *(len(v) for v in text[c])]) for c in text.columns]
-    lines = []
-    for cells in [list(text.columns), *text.to_numpy().tolist()]:
-        padded = [c.ljust(w) if lt else c.rjust(w) for c, w, lt in zip(cells, widths, left, strict=True)]
-        lines.append("  ".join(padded).rstrip())
-    return "\n".join(lines)
-
-
-def to_markdown(frame: pd.DataFrame) -> str:
-    """Write a table as Markdown; a pipe or line break within a cell cannot break the table."""
-    text = rounded(frame)
-    rule = [":---" if frame[c].dtype.kind not in "fiu" else "---:" for c in frame.columns]
-
-    def safe(cell: object) -> str:
-        return html.escape(str(cell), quote=False).replace("\\", "\\\\").replace("|", "\\|")
-
-    lines = [list(map(safe, text.columns)), rule, *([safe(c) for c in row] for row in text.to_numpy().tolist())]
-    return "\n".join("| " + " | ".join(row) + " |" for row in lines)
-
-
-def _to_html(frame: pd.DataFrame) -> str:
-    text = rounded(frame)
-
-    def row(cells: Iterable[object], tag: str) -> str:
-        aligns = ["left" if frame[c].dtype.kind not in "fiu" else "right" for c in frame.columns]
-        made = (
-            f'<{tag} style="text-align:{a}">{html.escape(str(c))}</{tag}>' for c, a in zip(cells, aligns, strict=True)
-        )
-        return "<tr>" + "".join(made) + "</tr>"
-
-    body = "".join(row(r, "td") for r in text.to_numpy().tolist())
-    return f"<table><thead>{row(text.columns, 'th')}</thead><tbody>{body}</tbody></table>"
-
-
-_LATEX = {"\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-_LATEX |= {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}"} | {c: "\\" + c for c in "&%$#_"}
-
-
-def _to_latex(frame: pd.DataFrame) -> str:
-    text = rounded(frame)
-
-    def row(cells: Iterable[object]) -> str:
-        return " & ".join("".join(_LATEX.get(ch, ch) for ch in str(c)) for c in cells) + r" \\"
-
-    aligns = "".join("l" if frame[c].dtype.kind not in "fiu" else "r" for c in frame.columns)
-    body = [row(r) for r in text.to_numpy().tolist()]
-    head = [rf"\begin{{tabular}}{{{aligns}}}", r"\hline", row(text.columns), r"\hline"]
-    return "\n".join([*head, *body, r"\hline", r"\end{tabular}"])
-
-
 @dataclass(frozen=True, eq=False, repr=False)
 class Result(ABC):
     """Base of every result: asks for `tidy()` and `header()`, gives the printed and the saved forms.
@@ -317,7 +177,7 @@ class Result(ABC):
     def to_dict(self) -> dict[str, Any]:
         """Return the result as JSON can hold it: schema version, software version, call, header and tables.
 
-        Missing numbers are None, infinite ones the words "Infinity" and "-Infinity". `implstats.results.read_tables`
+        Missing numbers are None, infinite ones the words "Infinity" and "-Infinity". `implstats.tables.read_tables`
         gives the tables back as they were.
         """
         from implstats import __version__
@@ -326,30 +186,30 @@ class Result(ABC):
             "schema": SCHEMA,
             "implstats": __version__,
             "kind": type(self).__name__,
-            "call": plain(self.call),
+            "call": tables.plain(self.call),
             "header": list(self.header()),
-            "tables": {name: _table(frame) for name, frame in self._tables().items()},
+            "tables": {name: tables.to_records(frame) for name, frame in self._tables().items()},
         }
 
     def to_markdown(self) -> str:
         """Return header and table as Markdown."""
         lines = (f"{html.escape(line, quote=False)}  " for line in self.header())
-        return "\n".join([*lines, "", to_markdown(self._shown())])
+        return "\n".join([*lines, "", tables.to_markdown(self._shown())])
 
     def to_latex(self) -> str:
         """Return the table as a LaTeX tabular."""
-        return _to_latex(self._shown())
+        return tables.to_latex(self._shown())
 
     def _shown(self) -> pd.DataFrame:
         return self.tidy()
 
     def __repr__(self) -> str:
         lines = [textwrap.fill(line, 118, subsequent_indent="  ") for line in self.header()]
-        return "\n".join([*lines, "", to_text(self._shown())])
+        return "\n".join([*lines, "", tables.to_text(self._shown())])
 
     def _repr_html_(self) -> str:
         lines = "<br>".join(html.escape(line) for line in self.header())
-        return f"<div><p>{lines}</p>{_to_html(self._shown())}</div>"
+        return f"<div><p>{lines}</p>{tables.to_html(self._shown())}</div>"
 
     def __getstate__(self) -> dict[str, Any]:
         return dict(self.__dict__)
@@ -361,10 +221,10 @@ class Result(ABC):
 
 
 def lock(value: Any) -> None:
-    """Make every array within a value read-only, through tuples, lists, mappings and dataclasses."""
+    """Make every array within a value read-only, through tuples, mappings and dataclasses; lists hold plain values."""
     if isinstance(value, np.ndarray):
         value.setflags(write=False)
-    elif isinstance(value, tuple | list):
+    elif isinstance(value, tuple):
         for item in value:
             lock(item)
     elif isinstance(value, Mapping):

@@ -18,7 +18,8 @@ import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 
-from implstats.results import COLUMNS, SCHEMA, read_tables
+from implstats.results import COLUMNS, SCHEMA
+from implstats.tables import read_tables
 
 
 def _public(thing: Any) -> Iterator[tuple[str, Any]]:

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import scipy.linalg
-import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from implstats._core.mixed import Fit, first_to_second, times
+from implstats._core.criterion import first_to_second, multiply, times
+from implstats._core.mixed import Fit
 from implstats._core.structure import Problem, Second
 
-__all__ = ["LARGEST_COMPONENT", "Inference", "covariance_of_prediction", "infer"]
+__all__ = ["LARGEST_COMPONENT", "Component", "Inference", "components", "infer", "largest_component"]
 
 Floats = NDArray[np.float64]
 
@@ -148,10 +149,10 @@ class _Sums:
 def _first_only(problem: Problem, fit: Fit) -> _Sums:
     A, M, U = problem.A, problem.Mc, fit.state.U
     q, p1 = len(A), problem.p + 1
-    AU = np.einsum("rsk,stk->rtk", A, U)
-    H = A - np.einsum("rsk,stk->rtk", AU, A)
+    AU = multiply(A, U)
+    H = A - multiply(AU, A)
     Hn = H[:, :, problem.schedule_c]
-    E = M - np.einsum("rsn,scn->rcn", AU[:, :, problem.schedule_c], M)
+    E = M - multiply(AU[:, :, problem.schedule_c], M)
     flat = H.reshape(q * q, -1)
     t = ((flat * problem.counts) @ flat.T).reshape(q, q, q, q)
     rows = E.reshape(q * p1, -1)
@@ -165,9 +166,13 @@ def _first_only(problem: Problem, fit: Fit) -> _Sums:
     return _Sums(t, F, Q, np.tensordot(H, problem.counts, (2, 0)))
 
 
+def _dense(x: Any) -> Floats:
+    return np.asarray(x if isinstance(x, np.ndarray) else x.toarray())
+
+
 @dataclass(frozen=True, slots=True)
-class _Component:
-    """One connected component: for each coefficient its rows (one a level) and their levels; H and E, V in units of s2."""
+class Component:
+    """One connected component: each coefficient's rows (one a level) and their levels; H and E, V in units of s2."""
 
     rows: list[NDArray[np.intp]]
     levels: list[NDArray[np.intp]]
@@ -175,12 +180,12 @@ class _Component:
     E: Floats
 
 
-def _components(problem: Problem, second: Second, fit: Fit) -> Iterator[_Component]:
+def components(problem: Problem, second: Second, fit: Fit) -> Iterator[Component]:
     A, U, M, state = problem.A, fit.state.U, problem.M, fit.state
     q, p1 = len(A), problem.p + 1
-    AU = np.einsum("rsk,stk->rtk", A, U)
-    H1 = A - np.einsum("rsk,stk->rtk", AU, A)
-    E1 = M - np.einsum("rsn,scn->rcn", AU[:, :, problem.schedule], M)
+    AU = multiply(A, U)
+    H1 = A - multiply(AU, A)
+    E1 = M - multiply(AU[:, :, problem.schedule], M)
     Bt = first_to_second(problem, second, AU)
     K2R = times(second, state.K2, state.R2)
     for r in range(q):
@@ -196,7 +201,6 @@ def _components(problem: Problem, second: Second, fit: Fit) -> Iterator[_Compone
         effect_of[offset : offset + size] = before + np.tile(np.arange(problem.sizes[b]), problem.levels[b])
         level_of[offset : offset + size] = np.repeat(np.arange(problem.levels[b]), problem.sizes[b])
         before += problem.sizes[b]
-    sparse = [x.tocsr() for x in Bt]
     for bucket, K, C in zip(second.buckets, state.K2, state.C2, strict=True):
         for c, members in enumerate(bucket.members):
             columns = members[members >= 0]
@@ -206,7 +210,7 @@ def _components(problem: Problem, second: Second, fit: Fit) -> Iterator[_Compone
             k1 = len(mine)
             size = q * k1 + m
             K2, C2 = K[c, :m, :m], C[c, :m, :m]
-            Bd = np.concatenate([x[mine][:, columns].toarray() for x in sparse])
+            Bd = np.concatenate([_dense(x[mine][:, columns]) for x in Bt])
             H = np.empty((size, size))
             BK = Bd @ K2
             H[: q * k1, : q * k1] = -BK @ Bd.T
@@ -220,7 +224,7 @@ def _components(problem: Problem, second: Second, fit: Fit) -> Iterator[_Compone
             E = np.concatenate([*(E1[r][:, mine].T for r in range(q)), E2[columns]]).reshape(size, p1)
             places = [np.flatnonzero(effect_of[columns] == a) for a in range(q, before)]
             rows = [r * k1 + np.arange(k1) for r in range(q)] + [q * k1 + place for place in places]
-            yield _Component(rows, [mine] * q + [level_of[columns[place]] for place in places], H, E)
+            yield Component(rows, [mine] * q + [level_of[columns[place]] for place in places], H, E)
 
 
 def _all_factors(problem: Problem, second: Second, fit: Fit) -> _Sums:
@@ -233,7 +237,7 @@ def _all_factors(problem: Problem, second: Second, fit: Fit) -> _Sums:
     Q = np.zeros((effects,) * 4 + (p1, p1))
     tau = np.zeros((effects, effects))
     same = [(a, b) for a in range(effects) for b in range(effects) if block[a] == block[b]]
-    for component in _components(problem, second, fit):
+    for component in components(problem, second, fit):
         rows, H, E = component.rows, component.H, component.E
         part = {(a, b): H[np.ix_(rows[a], rows[b])] for a in range(effects) for b in range(effects)}
         for a, b in same:
@@ -245,7 +249,7 @@ def _all_factors(problem: Problem, second: Second, fit: Fit) -> _Sums:
     return _Sums(t, F, Q, tau)
 
 
-def _largest(problem: Problem, second: Second) -> int:
+def largest_component(problem: Problem, second: Second) -> int:
     """Return the number of random effects in the largest connected component."""
     size = np.bincount(second.component_of)
     first = np.bincount(second.first_component, minlength=len(size)) * len(problem.A)
@@ -263,7 +267,7 @@ def infer(problem: Problem, fit: Fit) -> Inference:
     if problem.second is None:
         sums = _first_only(problem, fit)
     else:
-        if (size := _largest(problem, problem.second)) > LARGEST_COMPONENT:
+        if (size := largest_component(problem, problem.second)) > LARGEST_COMPONENT:
             raise ValueError(
                 f"{size} random effects are connected by crossed groups; "
                 f"above {LARGEST_COMPONENT} these df are not computed; use df='normal'"
@@ -292,12 +296,12 @@ def _assemble(
     Q = np.zeros((J + 1, J + 1, p, p))
     g = np.zeros((J + 1, J + 1))
     for j, ej in enumerate(entries):
-        full = sum(sums.F[a, :, b, :] for a, b in ej) / s2**2
+        full = np.sum([sums.F[a, :, b, :] for a, b in ej], axis=0) / s2**2
         F[j], f[j], m[j] = full[:p, :p], full[:p] @ v, v @ full @ v
         tau[j] = sum(sums.tau[b, a] for a, b in ej) / s2
         for k, ek in enumerate(entries):
             t[j, k] = sum(sums.t[d, a, b, c] for a, b in ej for c, d in ek) / s2**2
-            whole = sum(sums.Q[a, b, c, d] for a, b in ej for c, d in ek) / s2**3
+            whole = np.sum([sums.Q[a, b, c, d] for a, b in ej for c, d in ek], axis=0) / s2**3
             Q[j, k], g[j, k] = whole[:p, :p], v @ whole @ v
     # The last row, that of s2, follows from sum phi_j V_j = V.
     G = phi[:J]
@@ -374,57 +378,3 @@ def _covariance(
     bend_all = scipy.linalg.block_diag(*curvature, np.zeros((1, 1)))
     reduced = J_all.T @ hessian @ J_all + bend_all
     return np.asarray(2 * J_all @ np.linalg.pinv(reduced, rcond=1e-13, hermitian=True) @ J_all.T)
-
-
-def covariance_of_prediction(
-    problem: Problem, fit: Fit, X: Floats, Z: list[Floats], values: list[NDArray[np.intp]], *, new: bool
-) -> Floats:
-    """Return the variance of x'b + z'u as predicted, row by row; b and u are both uncertain (Henderson 1975).
-
-    Parameters
-    ----------
-    X : (n, p) on the user's scale.
-    Z, values : per block (n, q), and the level of each row, -1 for one that was not in the fit.
-    new : whether levels that were not in the fit add their random effects' variance.
-    """
-    xs = scipy.linalg.solve_triangular(problem.Rx, X.T, trans="T").T
-    order = [*problem.first, *problem.second_blocks]
-    LL = [root @ root.T for root in fit.L]
-    variance = np.zeros(len(X))
-    shares: list[Floats] = [np.zeros((0, 0))] * len(order)
-    for b in range(len(order)):
-        zs = scipy.linalg.solve_triangular(problem.Rz[b], Z[b].T, trans="T").T
-        known = values[b] >= 0
-        prior = np.einsum("nq,qr,nr->n", zs, LL[b], zs)
-        variance += np.where(known | new, prior, 0.0)
-        shares[b] = np.where(known[:, None], zs @ LL[b], 0.0)
-    if problem.second is None:
-        A, U = problem.A, fit.state.U
-        AU = np.einsum("rsk,stk->rtk", A, U)
-        level = values[order[0]]
-        schedule = problem.schedule[level]
-        H = (A - np.einsum("rsk,stk->rtk", AU, A))[:, :, schedule]
-        M = problem.M[:, : problem.p, level]
-        E = M - np.einsum("rsn,scn->rcn", AU[:, :, schedule], M)
-        k = np.column_stack([shares[b] for b in order])
-        variance -= np.einsum("nr,rsn,ns->n", k, H, k)
-        xs = xs - np.einsum("nr,rcn->nc", k, E)
-    else:
-        if (size := _largest(problem, problem.second)) > LARGEST_COMPONENT:
-            raise ValueError(f"{size} random effects are connected by crossed groups; their covariance is too large")
-        effects = [(b, r) for b in order for r in range(problem.sizes[b])]
-        for component in _components(problem, problem.second, fit):
-            parts = []
-            for (b, r), rows, levels in zip(effects, component.rows, component.levels, strict=True):
-                place = np.full(problem.levels[b] + 1, -1)
-                place[levels] = rows
-                at = place[values[b]]
-                used = np.flatnonzero(at >= 0)
-                parts.append((shares[b][used, r], used, at[used]))
-            data, i, j = (np.concatenate(v) for v in zip(*parts, strict=True))
-            touched, local = np.unique(i, return_inverse=True)
-            K = sp.csr_array((data, (local, j)), shape=(len(touched), len(component.H)))
-            variance[touched] -= np.asarray(K.multiply(K @ component.H).sum(axis=1)).ravel()
-            xs[touched] -= K @ component.E[:, : problem.p]
-    variance += np.einsum("np,pq,nq->n", xs, fit.state.Sxx_inverse, xs)
-    return np.asarray(np.maximum(variance, 0.0) * fit.sigma2)

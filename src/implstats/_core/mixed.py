@@ -1,9 +1,7 @@
-"""The Gaussian mixed model by profiled (restricted) maximum likelihood, from per-level sufficient statistics.
+"""The optimum of the profiled likelihood: BFGS to come near, Newton to arrive, and a certificate at the boundary.
 
-Criterion and gradient follow Bates et al. 2015 (DOI 10.18637/jss.v067.i01). With G = s2 L L' for each block,
-W = L'A L + I, U = L W^-1 L', S = T - sum M'U M = [[Sxx, s], [s', Syy]], b = Sxx^-1 s, r2 = Syy - s'b:
-d = sum log|W| + nu [1 + log(2 pi r2 / nu)] + (REML) log|Sxx|, and dd/dL = 2 D L with
-D = sum (H - E Q E'), H = Z'V^-1 Z, E = Z'V^-1 [X y], Q = (nu/r2) v v' + (REML) diag(Sxx^-1, 0), v = [-b; 1].
+At a boundary the criterion is stationary in L whatever its slope in G = s2 L L', so an optimum is certified by D
+(half the derivative with respect to L L'): D L = 0, and N'D N >= 0 on the null space N of L L'.
 """
 
 from __future__ import annotations
@@ -15,51 +13,24 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.linalg
 import scipy.optimize
-import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from implstats._core.convergence import Convergence
-from implstats._core.structure import Block, Problem, Second, aliased, prepare
+from implstats._core.criterion import State, evaluate
+from implstats._core.structure import Problem
 from implstats.errors import ConvergenceError
 
-__all__ = ["Block", "Fit", "State", "aliased", "evaluate", "fit", "prepare", "random_effects"]
+__all__ = ["Fit", "fit"]
 
 Floats = NDArray[np.float64]
 
+NEAR = 1e-4
 NEWTON_STEPS = 30
 RESTARTS = 12
 GOOD_DECREMENT = 1e-7
 PERFECT_DECREMENT = 1e-15
 SMALL_VARIANCE = 1e-5
 SAME_CRITERION = 1e-8
-
-
-@dataclass(frozen=True, slots=True)
-class State:
-    """The model at one value of the parameters, in scaled columns, V in units of s2.
-
-    Attributes
-    ----------
-    deviance : the criterion, without the constant of the scaling.
-    D : per block, half the derivative of the criterion with respect to G / s2; empty if not asked for.
-    b : (p,) change of the fixed effects from least squares, in orthonormal columns.
-    Sxx_inverse, r2 : (X'V^-1 X)^-1 and the generalised residual sum of squares.
-    U : (q, q, K) L W^-1 L' of each schedule.
-    K2 : per bucket of second factors, Lambda W^-1 Lambda', (c, s, s).
-    C2, R2 : Z_2'V_1^-1 Z_2 per bucket, and Z_2'V_1^-1 [X y] (m, p + 1); V_1 has the first factor only.
-    Bt : per coefficient of the first factor, Z_1'V_1^-1 Z_2.
-    """
-
-    deviance: float
-    D: tuple[Floats, ...]
-    b: Floats
-    Sxx_inverse: Floats
-    r2: float
-    U: Floats
-    K2: tuple[Floats, ...]
-    C2: tuple[Floats, ...]
-    R2: Floats
-    Bt: tuple[sp.csr_array, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,204 +62,13 @@ class Fit:
     convergence: Convergence
 
 
-def sweep(W: Floats) -> tuple[Floats, Floats]:
-    """Return inverse and log-determinant of symmetric W (r, r, K) with eigenvalues of one or more, all K at once."""
-    V, logdet = W.copy(), np.zeros(W.shape[2])
-    for k in range(len(V)):
-        d = V[k, k].copy()
-        logdet += np.log(d)
-        V[k, k] = 1.0
-        V[k] /= d
-        for i in range(len(V)):
-            if i != k:
-                f = V[i, k].copy()
-                V[i, k] = 0.0
-                V[i] -= f * V[k]
-    return V, logdet
-
-
-def _first_root(problem: Problem, L: Sequence[Floats]) -> Floats:
-    return np.asarray(scipy.linalg.block_diag(*[L[b] for b in problem.first])) if len(problem.first) > 1 else L[problem.first[0]]
-
-
-def _second_roots(problem: Problem, second: Second, L: Sequence[Floats]) -> list[Floats]:
-    """Return Lambda of the second factors, dense per bucket (c, s, s)."""
-    roots = [np.zeros((len(b.members), b.members.shape[1], b.members.shape[1])) for b in second.buckets]
-    for offset, b in zip(second.offsets, problem.second_blocks, strict=True):
-        q = problem.sizes[b]
-        columns = offset + np.arange(problem.levels[b]) * q
-        for r in range(q):
-            for k in range(L[b].shape[1]):
-                i, j = columns + r, columns + k
-                for where, root in enumerate(roots):
-                    here = second.bucket[i] == where
-                    at = second.component[i[here]]
-                    root[at, second.place[i[here]], second.place[j[here]]] = L[b][r, k]
-    return roots
-
-
-def spread(second: Second, C: sp.csr_array) -> list[Floats]:
-    """Return a sparse (m, m) matrix that connects only columns of one component, dense per bucket."""
-    coo = C.tocoo()
-    i, j = coo.coords
-    dense = [np.zeros((len(b.members), b.members.shape[1], b.members.shape[1])) for b in second.buckets]
-    for where, D in enumerate(dense):
-        here = second.bucket[i] == where
-        D[second.component[i[here]], second.place[i[here]], second.place[j[here]]] = coo.data[here]
-    return dense
-
-
-def gather(second: Second, dense: Sequence[Floats], i: NDArray[np.intp], j: NDArray[np.intp]) -> Floats:
-    """Return the entries (i, j) of a matrix that is dense per bucket."""
-    out = np.empty(len(i))
-    for where, D in enumerate(dense):
-        here = second.bucket[i] == where
-        out[here] = D[second.component[i[here]], second.place[i[here]], second.place[j[here]]]
-    return out
-
-
-def times(second: Second, dense: Sequence[Floats], R: Floats) -> Floats:
-    """Return (matrix that is dense per bucket) @ R, R (m, c)."""
-    out = np.zeros_like(R)
-    for bucket, D in zip(second.buckets, dense, strict=True):
-        present = bucket.members >= 0
-        part = np.where(present[:, :, None], R[bucket.members], 0.0)
-        out[bucket.members[present]] = (D @ part)[present]
-    return out
-
-
-def _eliminate_second(
-    problem: Problem, second: Second, L: Sequence[Floats], U: Floats, UM: Floats
-) -> tuple[float, list[Floats], list[Floats], Floats]:
-    """Return log-determinant, K2, C2 and R2 after the first factor is eliminated."""
-    q = len(problem.A)
-    Un = U[:, :, problem.schedule]
-    C, R = second.C, second.R.copy()
-    for r in range(q):
-        R -= second.B[r].T @ UM[r].T
-        for s in range(r + 1):
-            product = second.B[r].T @ (sp.diags_array(Un[r, s]) @ second.B[s])
-            C = C - (product if r == s else product + product.T)
-    dense = spread(second, sp.csr_array(C))
-    logdet, K2 = 0.0, []
-    simple = all(problem.sizes[b] == 1 for b in problem.second_blocks)
-    for root, D in zip(_second_roots(problem, second, L), dense, strict=True):
-        if simple:
-            lam = np.einsum("css->cs", root)
-            W = lam[:, :, None] * D * lam[:, None, :]
-        else:
-            W = np.swapaxes(root, 1, 2) @ D @ root
-        W[:, np.arange(W.shape[1]), np.arange(W.shape[1])] += 1.0
-        logdet += float(np.linalg.slogdet(W)[1].sum())
-        inverse = np.linalg.inv(W)
-        K2.append(
-            lam[:, :, None] * inverse * lam[:, None, :] if simple else root @ inverse @ np.swapaxes(root, 1, 2)
-        )
-    return logdet, K2, dense, R
-
-
-def evaluate(problem: Problem, L: Sequence[Floats], *, reml: bool, gradient: bool = True) -> State:
-    """Return the criterion at G = s2 L L', with its derivatives if `gradient`."""
-    p, second = problem.p, problem.second
-    A, M = problem.A, problem.Mc
-    root = _first_root(problem, L)
-    r1 = root.shape[1]
-    W = np.tensordot(root, np.tensordot(A, root, (1, 0)), (0, 0)).transpose(0, 2, 1)
-    W[np.arange(r1), np.arange(r1)] += 1.0
-    inverse, logdets = sweep(W)
-    U = np.tensordot(root, np.tensordot(inverse, root, (1, 1)), (1, 0)).transpose(0, 2, 1)
-    logdet = float(problem.counts @ logdets)
-    whole = len(problem.schedule_c) == A.shape[2] and M.shape[2] == A.shape[2] and problem.M is M
-    Un = U if whole and np.array_equal(problem.schedule_c, np.arange(A.shape[2])) else U[:, :, problem.schedule_c]
-    UM = np.einsum("rsn,scn->rcn", Un, M)
-    S = problem.T - sum(M[r] @ UM[r].T for r in range(len(A)))
-    K2: list[Floats] = []
-    C2: list[Floats] = []
-    R2, Bt = np.zeros((0, p + 1)), ()
-    if second is not None:
-        more, K2, C2, R2 = _eliminate_second(problem, second, L, U, UM)
-        logdet += more
-        K2R = times(second, K2, R2)
-        S = S - R2.T @ K2R
-    S = (S + S.T) / 2
-    factor = scipy.linalg.cho_factor(S[:p, :p], lower=True, check_finite=False)
-    b = scipy.linalg.cho_solve(factor, S[:p, p], check_finite=False)
-    Sxx_inverse = scipy.linalg.cho_solve(factor, np.eye(p), check_finite=False)
-    r2 = float(S[p, p] - S[:p, p] @ b)
-    nu = problem.n - p if reml else problem.n
-    deviance = logdet + nu * (1 + math.log(2 * math.pi * r2 / nu))
-    if reml:
-        deviance += 2 * float(np.log(np.diag(factor[0])).sum())
-    if not gradient:
-        return State(deviance, (), b, Sxx_inverse, r2, U, tuple(K2), tuple(C2), R2, Bt)
-
-    v = np.append(-b, 1.0)
-    Q = (nu / r2) * np.outer(v, v)
-    if reml:
-        Q[:p, :p] += Sxx_inverse
-    AU = np.einsum("rsk,stk->rtk", A, U)
-    H = A - np.einsum("rsk,stk->rtk", AU, A)
-    Hsum = np.tensordot(H, problem.counts, (2, 0))
-    E = M - np.einsum("rsn,scn->rcn", A if Un is U else A[:, :, problem.schedule_c], UM)
-    if second is not None:
-        Bt = first_to_second(problem, second, AU)
-        for r in range(len(A)):
-            E[r] -= (Bt[r] @ K2R).T
-            for s in range(r + 1):
-                cross = (Bt[r].T @ Bt[s]).tocoo()
-                lost = float(gather(second, K2, *cross.coords) @ cross.data)
-                Hsum[r, s] -= lost
-                Hsum[s, r] -= lost if r != s else 0.0
-    D1 = Hsum - np.einsum("rcn,scn->rs", np.einsum("cd,rdn->rcn", Q, E), E)
-    D: list[Floats] = [np.zeros((0, 0))] * len(problem.sizes)
-    for b_ in problem.first:
-        D[b_] = D1[problem.columns(b_), problem.columns(b_)]
-    if second is not None:
-        E2 = R2 - times(second, C2, K2R)
-        for offset, b_ in zip(second.offsets, problem.second_blocks, strict=True):
-            q, levels = problem.sizes[b_], problem.levels[b_]
-            e = E2[offset : offset + q * levels].reshape(levels, q, -1)
-            D[b_] = _level_sum(second, C2, K2, offset, q, levels) - np.einsum("lrc,cd,lsd->rs", e, Q, e)
-    return State(deviance, tuple(D), b, Sxx_inverse, r2, U, tuple(K2), tuple(C2), R2, tuple(Bt))
-
-
-def first_to_second(problem: Problem, second: Second, AU: Floats) -> tuple[sp.csr_array, ...]:
-    """Return Z_1'V_1^-1 Z_2 per coefficient of the first factor, sparse (N, m)."""
-    AUn = AU[:, :, problem.schedule]
-    return tuple(
-        sp.csr_array(
-            second.B[r] - sum(sp.diags_array(AUn[r, s]) @ second.B[s] for s in range(len(AU)))  # type: ignore[operator]
-        )
-        for r in range(len(AU))
-    )
-
-
-def _level_sum(
-    second: Second, C2: Sequence[Floats], K2: Sequence[Floats], offset: int, q: int, levels: int
-) -> Floats:
-    """Return the sum over levels of the (q, q) diagonal blocks of C2 - C2 K2 C2."""
-    total = np.zeros((q, q))
-    columns = offset + np.arange(levels) * q
-    for where, (C, K) in enumerate(zip(C2, K2, strict=True)):
-        KC = K @ C
-        for r in range(q):
-            i = columns[second.bucket[columns] == where] + r
-            at, left = second.component[i], second.place[i]
-            for s in range(q):
-                right = second.place[i - r + s]
-                total[r, s] += (C[at, left, right] - np.einsum("ij,ij->i", C[at, left], KC[at, :, right])).sum()
-    return total
-
-
 class _Climb:
     """One minimisation over the free entries of L: BFGS to come near, Newton to arrive."""
 
     def __init__(self, problem: Problem, L: Sequence[Floats], reml: bool) -> None:
         self.problem, self.reml = problem, reml
         self.shapes = [root.shape for root in L]
-        self.free = [
-            np.tril(np.ones(s, dtype=bool)) if s[0] == s[1] else np.ones(s, dtype=bool) for s in self.shapes
-        ]
+        self.free = [np.tril(np.ones(s, dtype=bool)) if s[0] == s[1] else np.ones(s, dtype=bool) for s in self.shapes]
         self.evaluations = self.iterations = 0
         self.theta = np.concatenate([root[f] for root, f in zip(L, self.free, strict=True)])
         self.decrement = self.gradient = 0.0
@@ -315,15 +95,26 @@ class _Climb:
             return math.inf, np.zeros_like(theta)
         return state.deviance, slope
 
-    def run(self) -> None:
+    def run(self, *, near: bool = False) -> None:
+        """Minimise; from a start that is near, Newton alone arrives."""
         if len(self.theta) == 0:
             return
+        if near:
+            self._newton()
+            if self.decrement < GOOD_DECREMENT:
+                return
+        n = self.problem.n
+
+        def per_row(theta: Floats) -> tuple[float, Floats]:
+            value, slope = self(theta)
+            return value / n, slope / n
+
         with np.errstate(all="ignore"):
-            near = scipy.optimize.minimize(
-                self, self.theta, jac=True, method="BFGS", options={"gtol": 1e-3, "maxiter": 400}
+            end = scipy.optimize.minimize(
+                per_row, self.theta, jac=True, method="BFGS", options={"gtol": NEAR, "maxiter": 400}
             )
-        self.iterations += int(near.nit)
-        self.theta = np.asarray(near.x)
+        self.iterations += int(end.nit)
+        self.theta = np.asarray(end.x)
         self._newton()
 
     def _hessian(self, theta: Floats, slope: Floats) -> Floats:
@@ -337,8 +128,11 @@ class _Climb:
 
     def _newton(self) -> None:
         value, slope = self(self.theta)
+        w, V, fresh = np.zeros(0), np.zeros((0, 0)), False
         for _ in range(NEWTON_STEPS):
-            w, V = np.linalg.eigh(self._hessian(self.theta, slope))
+            if len(w) == 0:
+                w, V = np.linalg.eigh(self._hessian(self.theta, slope))
+                fresh = True
             used = np.abs(w) > 1e-9 * max(np.abs(w).max(), 1e-300)
             along = V.T @ slope
             step = -V[:, used] @ (along[used] / np.abs(w[used]))
@@ -353,9 +147,17 @@ class _Climb:
                     break
                 size /= 4
             else:
-                return
+                if fresh:
+                    return
+                w = np.zeros(0)
+                continue
             self.iterations += 1
+            # Close to the optimum the old curvature still serves.
+            better = np.abs(moved_slope).max() < 0.05 * np.abs(slope).max()
             self.theta, value, slope = self.theta + size * step, moved, moved_slope
+            fresh = False
+            if not better:
+                w = np.zeros(0)
 
 
 def _reduced(root: Floats) -> Floats:
@@ -368,7 +170,7 @@ def _reduced(root: Floats) -> Floats:
 def _squared(root: Floats, direction: Floats | None = None, variance: float = 0.0) -> Floats:
     """Return a lower-triangular root of L L' (+ variance x direction direction')."""
     columns = [root] if direction is None else [root, math.sqrt(variance) * direction[:, None]]
-    R = np.linalg.qr(np.column_stack([*columns, np.zeros((len(root), len(root)))]).T, mode="r")
+    R = np.atleast_2d(np.linalg.qr(np.column_stack([*columns, np.zeros((len(root), len(root)))]).T, mode="r"))
     return np.asarray(R.T[:, : len(root)])
 
 
@@ -409,7 +211,7 @@ def fit(problem: Problem, *, reml: bool = True, start: Sequence[Floats] | None =
     evaluations = iterations = restarts = 0
     while True:
         climb = _Climb(problem, L, reml)
-        climb.run()
+        climb.run(near=start is not None and not restarts)
         L = climb.roots(climb.theta)
         evaluations, iterations = evaluations + climb.evaluations, iterations + climb.iterations
         state = evaluate(problem, L, reml=reml)
@@ -417,7 +219,7 @@ def fit(problem: Problem, *, reml: bool = True, start: Sequence[Floats] | None =
         if any(a.shape != b.shape for a, b in zip(reduced, L, strict=True)):
             reduced = [a if a.shape != b.shape else b for a, b in zip(reduced, L, strict=True)]
             lower = _Climb(problem, reduced, reml)
-            lower.run()
+            lower.run(near=True)
             evaluations, iterations = evaluations + lower.evaluations, iterations + lower.iterations
             reduced = lower.roots(lower.theta)
             state_reduced = evaluate(problem, reduced, reml=reml)
@@ -433,9 +235,7 @@ def fit(problem: Problem, *, reml: bool = True, start: Sequence[Floats] | None =
     message = "converged on the boundary" if boundary else "converged"
     if not good:
         message = "no certified optimum" if away is None else "the criterion still falls off a false boundary"
-    record = Convergence(
-        good, boundary, message, iterations, evaluations, restarts, climb.gradient, climb.decrement
-    )
+    record = Convergence(good, boundary, message, iterations, evaluations, restarts, climb.gradient, climb.decrement)
     if not good:
         raise ConvergenceError(
             f"the fit did not converge: {message} after {iterations} steps and {restarts} restarts, "
@@ -466,65 +266,3 @@ def _on_user_scale(problem: Problem, L: list[Floats], state: State, reml: bool, 
         state,
         record,
     )
-
-
-def random_effects(problem: Problem, fit: Fit) -> list[tuple[Floats, Floats]]:
-    """Return, per block, the predicted random effects (levels, q) and their conditional SDs, on the user's scale."""
-    state, second = fit.state, problem.second
-    A, U, M = problem.A, state.U, problem.M
-    v = np.append(-state.b, 1.0)
-    AU = np.einsum("rsk,stk->rtk", A, U)
-    H = (A - np.einsum("rsk,stk->rtk", AU, A))[:, :, problem.schedule]
-    UM = np.einsum("rsn,scn->rcn", U[:, :, problem.schedule], M)
-    h = np.einsum("rcn,c->rn", M - np.einsum("rsn,scn->rcn", A[:, :, problem.schedule], UM), v)
-    if second is not None:
-        K2Rv = times(second, state.K2, state.R2 @ v[:, None])
-        K2 = _sparse(second, state.K2)
-        for r in range(len(A)):
-            h[r] -= (state.Bt[r] @ K2Rv)[:, 0]
-            through = state.Bt[r] @ K2
-            for s in range(len(A)):
-                H[r, s] -= np.asarray(through.multiply(state.Bt[s]).sum(axis=1)).ravel()
-    out: list[tuple[Floats, Floats]] = [(np.zeros(0), np.zeros(0))] * len(problem.sizes)
-    for b in problem.first:
-        c = problem.columns(b)
-        out[b] = _predicted(fit, problem, b, h[c].T, H[c, c].transpose(2, 0, 1))
-    if second is not None:
-        h2 = ((state.R2 @ v[:, None]) - times(second, state.C2, K2Rv))[:, 0]
-        for offset, b in zip(second.offsets, problem.second_blocks, strict=True):
-            q, levels = problem.sizes[b], problem.levels[b]
-            H2 = np.empty((levels, q, q))
-            products = [K @ C for K, C in zip(state.K2, state.C2, strict=True)]
-            for r in range(q):
-                for s in range(q):
-                    i = offset + np.arange(levels) * q
-                    for where, (C, KC) in enumerate(zip(state.C2, products, strict=True)):
-                        here = second.bucket[i] == where
-                        at = second.component[i[here]]
-                        left, right = second.place[i[here] + r], second.place[i[here] + s]
-                        H2[here, r, s] = C[at, left, right] - np.einsum("ij,ij->i", C[at, left], KC[at, :, right])
-            out[b] = _predicted(fit, problem, b, h2[offset : offset + q * levels].reshape(levels, q), H2)
-    return out
-
-
-def _sparse(second: Second, dense: Sequence[Floats]) -> sp.csr_array:
-    i, j, data = [], [], []
-    for bucket, D in zip(second.buckets, dense, strict=True):
-        here = (bucket.members[:, :, None] >= 0) & (bucket.members[:, None, :] >= 0)
-        left = np.broadcast_to(bucket.members[:, :, None], here.shape)
-        right = np.broadcast_to(bucket.members[:, None, :], here.shape)
-        i.append(left[here])
-        j.append(right[here])
-        data.append(D[here])
-    m = len(second.bucket)
-    return sp.csr_array((np.concatenate(data), (np.concatenate(i), np.concatenate(j))), shape=(m, m))
-
-
-def _predicted(fit: Fit, problem: Problem, b: int, h: Floats, H: Floats) -> tuple[Floats, Floats]:
-    """Return G Z'V^-1 (y - X b) and the root of the diagonal of G - G Z'V^-1 Z G for one block."""
-    LL = fit.L[b] @ fit.L[b].T
-    inverse = scipy.linalg.solve_triangular(problem.Rz[b], np.eye(len(LL)))
-    effects = h @ LL @ inverse.T
-    spread_ = LL - np.einsum("rs,lst,tu->lru", LL, H, LL)
-    variance = np.einsum("ar,lrs,as->la", inverse, spread_, inverse) * fit.sigma2
-    return effects, np.sqrt(np.maximum(variance, 0.0))

@@ -39,7 +39,7 @@ class Reweighting:
         return replace(
             problem,
             n=int(weights @ self.rows),
-            counts=np.bincount(problem.schedule, weights=weights, minlength=problem.A.shape[2]),
+            counts=np.bincount(problem.schedule, weights, problem.A.shape[2]).astype(float),
             schedule=schedule,
             M=M,
             Mc=Mc,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import scipy.linalg
@@ -22,6 +23,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
 
 ALIASED = 1e-11
+SMALL_PRODUCT = 20_000_000
 
 
 class AliasedError(ValueError):
@@ -67,8 +69,8 @@ class Second:
     Attributes
     ----------
     offsets : first column of each block.
-    B : per coefficient of the first factor, Z_1'Z_2 as (N, m) sparse.
-    C : Z_2'Z_2, (m, m) sparse.
+    B : per coefficient of the first factor, Z_1'Z_2 (N, m), sparse unless small.
+    C : Z_2'Z_2, (m, m), sparse unless small.
     R : Z_2'[X y], (m, p + 1).
     bucket, component, place : (m,) where each column stands in the buckets.
     buckets : the components.
@@ -77,8 +79,8 @@ class Second:
     """
 
     offsets: tuple[int, ...]
-    B: tuple[sp.csr_array, ...]
-    C: sp.csr_array
+    B: tuple[Any, ...]
+    C: Any
     R: Floats
     bucket: Ints
     component: Ints
@@ -144,7 +146,7 @@ def aliased(X: Floats) -> list[int]:
     """Return the columns of X that are linear combinations of the columns before them."""
     norms = np.sqrt(np.einsum("ij,ij->j", X, X))
     zero = [int(j) for j in np.flatnonzero(norms == 0)]
-    R = np.linalg.qr(X / np.where(norms == 0, 1.0, norms), mode="r")
+    R = np.atleast_2d(np.linalg.qr(X / np.where(norms == 0, 1.0, norms), mode="r"))
     found, kept = list(zero), np.zeros((R.shape[0], 0))
     for j in range(X.shape[1]):
         if j in zero:
@@ -205,7 +207,7 @@ def compress(M: Floats, schedule: Ints, K: int) -> tuple[Floats, Ints]:
     parts, index = [], []
     for k in range(K):
         part = flat[ends[k] - counts[k] : ends[k]]
-        part = np.linalg.qr(part, mode="r") if len(part) > width else part
+        part = np.atleast_2d(np.linalg.qr(part, mode="r")) if len(part) > width else part
         parts.append(part)
         index.append(np.full(len(part), k))
     return np.ascontiguousarray(np.concatenate(parts).T).reshape(q, p1, -1), np.concatenate(index)
@@ -232,16 +234,17 @@ def _second(
     # Who meets whom is a matter of rows, not of values that may cancel.
     touch = sp.csr_array((np.ones(len(j)), (i, j)), shape=(n, m))
     meet = sp.csr_array((np.ones(n), (first.codes, rows)), shape=(N, n)) @ touch
-    graph = sp.block_array([[None, meet], [meet.T, sp.csr_array((touch.T @ touch))]])
+    graph: Any = sp.block_array([[None, meet], [meet.T, touch.T @ touch]])  # type: ignore[arg-type]
     count, label = connected_components(graph, directed=False)
-    first_component, component_of = label[:N], label[N:]
+    first_component, component_of = label[:N].astype(np.intp), label[N:].astype(np.intp)
     sizes = np.bincount(component_of, minlength=count)
     place = np.empty(m, dtype=np.intp)
     order = np.argsort(component_of, kind="stable")
     starts = np.cumsum(sizes) - sizes
     place[order] = np.arange(m) - starts[component_of[order]]
     power = np.ceil(np.log2(np.maximum(sizes, 1))).astype(int)
-    bucket_of, slot, buckets = np.zeros(count, dtype=np.intp), np.zeros(count, dtype=np.intp), []
+    bucket_of, slot = np.zeros(count, dtype=np.intp), np.zeros(count, dtype=np.intp)
+    buckets: list[Bucket] = []
     for value in np.unique(power[sizes > 0]):
         chosen = np.flatnonzero((power == value) & (sizes > 0))
         bucket_of[chosen], slot[chosen] = len(buckets), np.arange(len(chosen))
@@ -249,10 +252,11 @@ def _second(
         inside = np.isin(component_of, chosen)
         members[slot[component_of[inside]], place[inside]] = np.flatnonzero(inside)
         buckets.append(Bucket(members))
+    small = N * m * m <= SMALL_PRODUCT
     return Second(
         tuple(offsets),
-        B,
-        C,
+        tuple(b.toarray() for b in B) if small else B,
+        C.toarray() if small else C,
         np.asarray(Z2.T @ XY),
         bucket_of[component_of],
         slot[component_of],
@@ -298,6 +302,8 @@ def prepare(y: Floats, X: Floats, blocks: Sequence[Block]) -> Problem:
         for c in range(p + 1):
             M[r, c] = sums(Z1[:, r] * XY[:, c])
     where, schedule = _unique(A.reshape(q * q, N))
+    if len(where) > N // 2:
+        where = schedule = np.arange(N)
     K = len(where)
     T = np.zeros((p + 1, p + 1))
     T[:p, :p] = np.eye(p)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,7 +15,7 @@ from implstats.design.time import Visits
 from implstats.errors import DataError, PlanError
 from implstats.reading import read_data
 
-__all__ = ["Checked", "check_plan", "outcome_faults"]
+__all__ = ["Checked", "check_plan"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +57,8 @@ class Checked:
             if name in self.faults:
                 lines.append(f"{what}: cannot be fitted: {self.faults[name]}")
             else:
-                lines.append(f"{what}: {better} is better; {self.designs[name].formula}")
+                design = self.designs[name]
+                lines.append(f"{what}: {better} is better; {design.shape.word} over time; {design.formula}")
         return lines
 
 
@@ -144,8 +144,6 @@ def _dates(plan: Plan, frame: pd.DataFrame, faults: _check.Faults) -> pd.DataFra
     roles = plan.roles
     column = frame[roles.time]
     if pd.api.types.is_numeric_dtype(column.dtype):
-        if roles.time_unit is not None and not isinstance(roles.baseline, str):
-            return frame
         return frame
     days = pd.to_datetime(column, format="%Y-%m-%d", errors="coerce")
     bad = days.isna() & column.notna()
@@ -156,12 +154,15 @@ def _dates(plan: Plan, frame: pd.DataFrame, faults: _check.Faults) -> pd.DataFra
         fault = f"the column holds text such as {first!r} ({lines})"
         faults.add("time", roles.time, fault, "write numbers, or dates as YYYY-MM-DD with time_unit")
     elif roles.time_unit is None:
-        faults.add("time", roles.time, "the column holds dates, not numbers", 'write time_unit = "months" under [roles]')
+        faults.add(
+            "time", roles.time, "the column holds dates, not numbers", 'write time_unit = "months" under [roles]'
+        )
     return frame.assign(**{roles.time: days})
 
 
 def _design(plan: Plan, frame: pd.DataFrame, name: str) -> GrowthDesign:
     roles, asked = plan.roles, plan.analysis
+    visits = frame.loc[frame[name].notna(), roles.patient].value_counts().max() + isinstance(roles.baseline, str)
     design = growth_design(
         frame,
         outcome=name,
@@ -172,7 +173,7 @@ def _design(plan: Plan, frame: pd.DataFrame, name: str) -> GrowthDesign:
         baseline=roles.baseline,
         shape="auto",
         adjust=asked.adjust,
-        random="slope",
+        random="slope" if visits > 2 else "intercept",
         groups=asked.groups,
         missing=asked.missing,
         time_unit=roles.time_unit,
@@ -183,7 +184,9 @@ def _design(plan: Plan, frame: pd.DataFrame, name: str) -> GrowthDesign:
             faults.add("at", t, "this is the baseline; nothing has changed yet")
         elif isinstance(design.shape, Visits):
             if t not in design.shape.times:
-                faults.add("at", t, "no visit at this time", f"there are {', '.join(map(_check.show, design.shape.times))}")
+                faults.add(
+                    "at", t, "no visit at this time", f"there are {', '.join(map(_check.show, design.shape.times))}"
+                )
             for c in (k for k, when in sorted(design.cells) if when == t):
                 who = design.cohorts[c]
                 fault = f"cohort {_check.show(who)} has no visit at this time"

@@ -1,4 +1,4 @@
-"""A plan: which data, which roles, which outcomes, which times; read from TOML and checked whole before the first fit."""
+"""A plan: which data, roles, outcomes and times; read from TOML, with every fault of the file reported together."""
 
 from __future__ import annotations
 
@@ -235,7 +235,7 @@ def _ranges(name: str, value: object, faults: _check.Faults) -> Any:
     if not all(isinstance(p, list) and len(p) == 2 and all(map(_is_number, p)) for p in pairs):
         faults.add(name, value, "not two numbers a column", "write ranges = { bsi = [0, 4] }")
         return value
-    return {column: tuple(pair) for column, pair in value.items()}  # type: ignore[union-attr,attr-defined]
+    return {column: tuple(pair) for column, pair in value.items()}  # type: ignore[attr-defined]
 
 
 def _is_number(value: object) -> bool:
@@ -351,7 +351,9 @@ def _outcomes(given: object, faults: _check.Faults) -> dict[str, str]:
         return {}
     for name, better in given.items():
         if better not in ("lower", "higher"):
-            faults.add(f"[outcomes] {name}", better, "not a direction", 'write "lower" or "higher", whichever is better')
+            faults.add(
+                f"[outcomes] {name}", better, "not a direction", 'write "lower" or "higher", whichever is better'
+            )
     return given
 
 

@@ -25,7 +25,7 @@ Ints = NDArray[np.intp]
 class Codes:
     """A column as integers; code k stands for levels[k]."""
 
-    values: Ints
+    of_row: Ints
     levels: list[Any]
 
 
@@ -43,7 +43,12 @@ def codes(column: pd.Series, *, ordered: bool = True) -> Codes:
         rank = np.empty(len(order), dtype=np.intp)
         rank[order] = np.arange(len(order))
         values, levels = rank[values], levels[order]
-    return Codes(np.asarray(values, dtype=np.intp), [v.item() if isinstance(v, np.generic) else v for v in levels])
+    return Codes(
+        np.asarray(values, dtype=np.intp),
+        np.asarray(levels).tolist()
+        if isinstance(levels.dtype, np.dtype) and levels.dtype.kind in "ifbO"
+        else list(levels),
+    )
 
 
 def numeric(frame: pd.DataFrame, argument: str, name: Hashable, faults: Faults) -> Floats:
@@ -78,16 +83,19 @@ def numeric(frame: pd.DataFrame, argument: str, name: Hashable, faults: Faults) 
     return values
 
 
-def elapsed(
-    frame: pd.DataFrame, name: Hashable, patient: Hashable, unit: str | None, faults: Faults
-) -> Floats:
+def elapsed(frame: pd.DataFrame, name: Hashable, patient: Hashable, unit: str | None, faults: Faults) -> Floats:
     """Return times as numbers; dates become time since each patient's first visit, in `unit`."""
     column = frame[name]
     if unit is not None:
         _check.one_of("time_unit", unit, list(UNIT_DAYS))
     if not pd.api.types.is_datetime64_any_dtype(column.dtype):
         if unit is not None and not pd.api.types.is_numeric_dtype(column.dtype):
-            faults.add("time", name, "time_unit= goes with dates, and this column is text", "convert it with pandas.to_datetime")
+            faults.add(
+                "time",
+                name,
+                "time_unit= goes with dates, and this column is text",
+                "convert it with pandas.to_datetime",
+            )
             return np.full(len(frame), np.nan)
         return numeric(frame, "time", name, faults)
     if unit is None:
@@ -111,9 +119,7 @@ def drop_missing(
             dropped[why] = int(gone.sum())
             kept &= ~mask
     if missing == "raise" and dropped:
-        told = "; ".join(
-            f"{why} in {_check.rows(labels[mask])}" for why, mask in masks.items() if mask.any()
-        )
+        told = "; ".join(f"{why} in {_check.rows(labels[mask])}" for why, mask in masks.items() if mask.any())
         raise DataError(f"missing='raise': {told}; drop these rows yourself or say missing='drop'")
     return kept, dropped
 

@@ -1,4 +1,4 @@
-"""Frame to design for a growth model: cohorts x time, adjusted for covariates, patients and clusters as random effects."""
+"""Frame to design for a growth model: cohorts x time, covariates, patients and clusters as random effects."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from implstats import _check
 from implstats._check import Faults
 from implstats.design import rhs
-from implstats.design.frames import Codes, codes, drop_missing, elapsed, numeric, repeated
-from implstats.design.mixed import Design, RandomTerm, no_missing_ids
+from implstats.design.frames import Codes, codes, numeric
+from implstats.design.mixed import Design, RandomTerm
 from implstats.design.time import Shape, Visits, resolve
+from implstats.design.visits import MANY_TIMES, CheckedVisits, Roles, checked_visits
 from implstats.errors import DataError
 from implstats.results import Sample
 
@@ -26,7 +27,6 @@ Ints = NDArray[np.intp]
 
 RANDOM = ("intercept", "slope", "uncorrelated")
 BETTER = ("lower", "higher")
-MANY_TIMES = 20
 CLUSTERS_FOR_DIFFERENCE = 3
 
 
@@ -98,7 +98,7 @@ class GrowthDesign(Design):
 
 
 def _dummies(cohort: Ints, count: int) -> Floats:
-    return (cohort[:, None] == np.arange(1, count)).astype(float)
+    return np.asarray(cohort[:, None] == np.arange(1, count), dtype=float)
 
 
 def _crossed(cells: frozenset[tuple[int, float]], shape: Shape, cohorts: int) -> list[tuple[int, int]]:
@@ -159,104 +159,41 @@ def growth_design(
     time_unit: str | None,
 ) -> GrowthDesign:
     """Return the design of a growth model, with every fault of arguments and data reported together."""
-    _check.frame(frame)
-    faults = Faults()
-    groups = [] if groups is None else [groups] if isinstance(groups, str) else list(groups)
-    from_column = not isinstance(baseline, int | float | np.number)
-    _check.columns(frame, faults, outcome=outcome, time=time, patient=patient, cohort=cohort)
-    for name in groups:
-        _check.columns(frame, faults, groups=name)
-    if from_column:
-        _check.columns(frame, faults, baseline=baseline)
-    try:
-        covariates = [] if adjust is None else rhs.needed_columns(adjust, frame.columns, "adjust")
-    except DataError as error:
-        faults.take(error)
-    faults.settle()
-    for name in covariates:
-        if name in (outcome, time, cohort, patient):
-            faults.add("adjust", adjust, f"{_check.show(name)} has a role of its own", "use fit_mixed for other formulas")
-    no_missing_ids(frame, faults, patient=patient)
-    faults.settle()
-
-    given, added = len(frame), 0
-    t = elapsed(frame, time, patient, time_unit, faults)
-    faults.settle()
-    if from_column:
-        frame, t, added = _with_baseline(
-            frame, t, outcome, time, patient, cohort, baseline, [*covariates, *groups], faults
-        )
-        baseline = 0.0
-    baseline = float(baseline)
-    y = numeric(frame, "outcome", outcome, faults)
-    masks = {f"{outcome} missing": np.isnan(y), f"{time} missing": np.isnan(t)}
-    for name in dict.fromkeys([cohort, *covariates, *groups]):
-        if pd.api.types.is_float_dtype(frame[name].dtype):
-            numeric(frame, "groups" if name in groups else "cohort" if name == cohort else "adjust", name, faults)
-        masks[f"{name} missing"] = frame[name].isna().to_numpy()
-    faults.settle()
-    kept, dropped = drop_missing(masks, missing, frame.index)
-    if not kept.any():
-        raise DataError(f"outcome={_check.show(outcome)}: no row has all its columns; {', '.join(dropped)}")
-    if not kept.all():
-        frame, y, t = frame.loc[kept], y[kept], t[kept]
-    patients, cohorts = codes(frame[patient], ordered=False), _reference_first(codes(frame[cohort]), reference, cohort)
-    counts = np.bincount(patients.values, minlength=len(patients.levels))
-    where, distinct = pd.factorize(t, sort=True)
-    _check_rows(frame, outcome, time, patient, cohort, y, t, where, patients, cohorts, faults)
-    if not np.any(t == baseline):
-        faults.add(
-            "baseline",
-            baseline,
-            f"no visit at this time; the first is at {_check.show(float(distinct[0]))}",
-            f"say baseline={_check.show(float(distinct[0]))}, or name a column with the value before treatment",
-        )
-    if counts.max() == 1:
-        faults.add("patient", patient, "every patient has one visit", "change takes two visits or more")
-    elif random != "intercept" and counts.max() < 3:
-        faults.add("random", random, "no patient has three visits", "say random='intercept'")
-    faults.settle()
-    form = resolve(shape, np.asarray(distinct, dtype=float))
-    cells = _empty_cells(form, where, np.asarray(distinct), cohorts, baseline)
-    X, names, encoding, average = _fixed(frame, form, t, time, cohort, cohorts, adjust, cells)
-    last = {c: float(t[cohorts.values == k].max()) for k, c in enumerate(cohorts.levels)}
-    few = len(distinct) <= MANY_TIMES
-    seen: tuple[tuple[Hashable, float, int], ...] = ()
-    if few:
-        table = np.bincount(
-            cohorts.values * len(distinct) + where, minlength=len(cohorts.levels) * len(distinct)
-        ).reshape(len(cohorts.levels), -1)
-        seen = tuple((c, float(v), int(table[k, j])) for k, c in enumerate(cohorts.levels) for j, v in enumerate(distinct))
-    cohort_of = np.empty(len(patients.levels), dtype=np.intp)
-    cohort_of[patients.values] = cohorts.values
-    per_cohort = np.bincount(cohort_of, minlength=len(cohorts.levels))
+    clusters = [] if groups is None else [groups] if isinstance(groups, str) else list(groups)
+    roles = Roles(outcome, time, patient, cohort, reference, baseline, adjust, tuple(clusters))
+    visits = checked_visits(frame, roles, missing=missing, time_unit=time_unit, slopes=random != "intercept")
+    patients, cohorts, t = visits.patients, visits.cohorts, visits.t
+    form = resolve(shape, visits.distinct)
+    cells = _empty_cells(form, visits)
+    X, names, encoding, average = _fixed(visits, form, roles, cells)
+    few = len(visits.distinct) <= MANY_TIMES
     design = GrowthDesign(
         str(outcome),
-        y,
+        visits.y,
         X,
         tuple(names),
         (),
-        frame.index,
-        {c: frame[c].array.copy() for c in [patient, cohort]} | {time: t, outcome: y},
+        visits.frame.index,
+        {c: visits.frame[c].array.copy() for c in [patient, cohort]} | {time: t, outcome: visits.y},
         "",
-        Sample(given, len(y), dropped, {}, dict(zip(cohorts.levels, per_cohort.tolist(), strict=True)), seen, added),
+        _sample(visits, few),
         time=time,
         patient=patient,
         cohort=cohort,
         cohorts=tuple(cohorts.levels),
-        baseline=baseline,
+        baseline=visits.baseline,
         shape=form,
         t=t,
-        cohort_codes=cohorts.values,
-        patient_codes=patients.values,
+        cohort_codes=cohorts.of_row,
+        patient_codes=patients.of_row,
         adjust=encoding,
         average=average,
-        times=tuple(float(v) for v in distinct) if few else (),
+        times=tuple(visits.distinct.tolist()) if few else (),
         cells=cells,
-        last_seen=last,
+        last_seen={c: float(t[cohorts.of_row == k].max()) for k, c in enumerate(cohorts.levels)},
         notes=(),
     )
-    terms, notes = _random(design, frame, patients, groups, random)
+    terms, notes = _random(design, visits.frame, patients, clusters, random)
     if len(patients.levels) < X.shape[1]:
         raise DataError(
             f"patient={_check.show(patient)}: {len(patients.levels)} patients for {X.shape[1]} fixed effects; "
@@ -272,132 +209,45 @@ def growth_design(
     )
 
 
-def _with_baseline(
-    frame: pd.DataFrame,
-    t: Floats,
-    outcome: Hashable,
-    time: Hashable,
-    patient: Hashable,
-    cohort: Hashable,
-    baseline: Hashable,
-    others: Sequence[Hashable],
-    faults: Faults,
-) -> tuple[pd.DataFrame, Floats, int]:
-    """Return the frame with one row more a patient: the baseline column as the visit at time 0."""
-    if np.any(t == 0):
-        faults.add(
-            "baseline", baseline, f"there are visits at {time}=0 already ({_check.rows(frame.index[t == 0])})", "say baseline=0"
-        )
-    numeric(frame, "baseline", baseline, faults)
-    per_patient = frame.groupby(patient, observed=True, sort=False)[baseline]
-    varying = per_patient.nunique() > 1
-    if varying.any():
-        who = varying.index[varying.to_numpy()][0]
-        faults.add("baseline", baseline, f"patient {_check.show(who)} has several values", "a baseline has one a patient")
-    faults.settle()
-    names = list(dict.fromkeys([patient, cohort, *others]))
-    first = frame.drop_duplicates(patient)
-    values = per_patient.first().reindex(first[patient]).to_numpy(dtype=float)
-    start = first[names].assign(**{str(outcome): values}) if isinstance(outcome, str) else first[names]
-    rest = frame[[*names, outcome]]
-    both = pd.concat([start, rest])
-    return both, np.concatenate([np.zeros(len(first)), t]), len(first)
+def _sample(visits: CheckedVisits, few: bool) -> Sample:
+    levels = visits.cohorts.levels
+    per_cohort = np.bincount(visits.cohort_of_patient(), minlength=len(levels)).tolist()
+    table = visits.seen() if few else np.zeros((len(levels), 0), dtype=int)
+    seen = tuple(
+        (c, float(v), int(table[k, j])) for k, c in enumerate(levels) for j, v in enumerate(visits.distinct) if few
+    )
+    counted = dict(zip(levels, per_cohort, strict=True))
+    return Sample(visits.given, len(visits.y), visits.dropped, {}, counted, seen, visits.added)
 
 
-def _reference_first(cohorts: Codes, reference: Any, cohort: Hashable) -> Codes:
-    if len(cohorts.levels) == 1:
-        raise DataError(
-            f"cohort={_check.show(cohort)}: one cohort only ({_check.show(cohorts.levels[0])}); a comparison takes two"
-        )
-    if reference not in cohorts.levels:
-        raise DataError(
-            f"reference={_check.show(reference)}: no such cohort{_check.nearest(reference, cohorts.levels)}"
-        )
-    if len(cohorts.levels) > MANY_TIMES:
-        raise DataError(
-            f"cohort={_check.show(cohort)}: {len(cohorts.levels)} different values; name the column with the cohorts"
-        )
-    k = cohorts.levels.index(reference)
-    order = [k, *(j for j in range(len(cohorts.levels)) if j != k)]
-    rank = np.empty(len(order), dtype=np.intp)
-    rank[order] = np.arange(len(order))
-    return Codes(rank[cohorts.values], [cohorts.levels[j] for j in order])
-
-
-def _check_rows(
-    frame: pd.DataFrame,
-    outcome: Hashable,
-    time: Hashable,
-    patient: Hashable,
-    cohort: Hashable,
-    y: Floats,
-    t: Floats,
-    where: Ints,
-    patients: Codes,
-    cohorts: Codes,
-    faults: Faults,
-) -> None:
-    if np.ptp(y) == 0:
-        faults.add("outcome", outcome, f"constant at {_check.show(float(y[0]))}", "there is nothing to explain")
-    twice = repeated(patients.values, where, (len(patients.levels), int(where.max()) + 1))
-    if len(twice):
-        who = patients.levels[patients.values[twice[0]]]
-        faults.add(
-            "patient",
-            patient,
-            f"patient {_check.show(who)} has two rows at {time}={_check.show(float(t[twice[0]]))} "
-            f"({_check.rows(frame.index[twice])})",
-            "keep one row per patient and visit",
-        )
-    cohort_of = np.empty(len(patients.levels), dtype=np.intp)
-    cohort_of[patients.values] = cohorts.values
-    changed = np.flatnonzero(cohort_of[patients.values] != cohorts.values)
-    if len(changed):
-        who = patients.levels[patients.values[changed[0]]]
-        faults.add(
-            "cohort",
-            cohort,
-            f"patient {_check.show(who)} is in more than one cohort ({_check.rows(frame.index[changed])})",
-            "give each patient one cohort",
-        )
-
-
-def _empty_cells(
-    shape: Shape, where: Ints, distinct: Floats, cohorts: Codes, baseline: float
-) -> frozenset[tuple[int, float]]:
+def _empty_cells(shape: Shape, visits: CheckedVisits) -> frozenset[tuple[int, float]]:
     if not isinstance(shape, Visits):
         return frozenset()
-    table = np.bincount(cohorts.values * len(distinct) + where, minlength=len(cohorts.levels) * len(distinct))
-    empty = np.argwhere(table.reshape(len(cohorts.levels), -1) == 0)
-    cells = frozenset((int(c), float(distinct[k])) for c, k in empty)
+    empty = np.argwhere(visits.seen() == 0)
+    cells = frozenset((int(c), float(visits.distinct[k])) for c, k in empty)
     for c, when in sorted(cells):
-        if when in (baseline, float(distinct[0])):
+        if when in (visits.baseline, float(visits.distinct[0])):
             raise DataError(
-                f"baseline={_check.show(when)}: cohort {_check.show(cohorts.levels[c])} has no visit at this time; "
-                "its change cannot be counted"
+                f"baseline={_check.show(when)}: cohort {_check.show(visits.cohorts.levels[c])} has no visit at this "
+                "time; its change cannot be counted"
             )
     return cells
 
 
 def _fixed(
-    frame: pd.DataFrame,
-    shape: Shape,
-    t: Floats,
-    time: Hashable,
-    cohort: Hashable,
-    cohorts: Codes,
-    adjust: Any,
-    cells: frozenset[tuple[int, float]],
+    visits: CheckedVisits, shape: Shape, roles: Roles, cells: frozenset[tuple[int, float]]
 ) -> tuple[Floats, list[str], rhs.Encoding | None, Floats]:
     encoding: rhs.Encoding | None = None
-    covariates, covariate_names, average = np.zeros((len(t), 0)), [], np.zeros(0)
-    if adjust is not None:
-        covariates, covariate_names, encoding = rhs.encode(frame, adjust, argument="adjust")
+    covariates, average = np.zeros((len(visits.t), 0)), np.zeros(0)
+    covariate_names: list[str] = []
+    if roles.adjust is not None:
+        covariates, covariate_names, encoding = rhs.encode(visits.frame, roles.adjust, argument="adjust")
         average = encoding.average()
+    cohorts = visits.cohorts
     crossed = _crossed(cells, shape, len(cohorts.levels))
-    basis_names = shape.names(str(time))
-    cohort_names = [f"{cohort}[{c}]" for c in cohorts.levels[1:]]
-    X = _columns(shape.columns(t), _dummies(cohorts.values, len(cohorts.levels)), covariates, crossed)
+    basis_names = shape.names(str(roles.time))
+    cohort_names = [f"{roles.cohort}[{c}]" for c in cohorts.levels[1:]]
+    X = _columns(shape.columns(visits.t), _dummies(cohorts.of_row, len(cohorts.levels)), covariates, crossed)
     names = ["(Intercept)", *basis_names, *cohort_names, *covariate_names]
     names += [f"{basis_names[k]}:{cohort_names[c - 1]}" for k, c in crossed]
     return X, names, encoding, average
@@ -407,13 +257,16 @@ def _random(
     design: GrowthDesign, frame: pd.DataFrame, patients: Codes, groups: Sequence[Hashable], random: str
 ) -> tuple[list[RandomTerm], list[str]]:
     slope = design.shape.slope_name(str(design.time))
-    parts = {"intercept": [("(Intercept)",)], "slope": [("(Intercept)", slope)]}
-    parts["uncorrelated"] = [("(Intercept)",), (slope,)]
+    parts: dict[str, list[tuple[str, ...]]] = {
+        "intercept": [("(Intercept)",)],
+        "slope": [("(Intercept)", slope)],
+        "uncorrelated": [("(Intercept)",), (slope,)],
+    }
     terms, notes = [], []
 
     def term(name: Hashable, coded: Codes, effects: tuple[str, ...]) -> RandomTerm:
         Z = _random_columns(effects, design, design.cohort_codes, design.t)
-        return RandomTerm(str(name), (name,), effects, coded.values, coded.levels, Z)
+        return RandomTerm(str(name), (name,), effects, coded.of_row, coded.levels, Z)
 
     for effects in parts[random]:
         terms.append(term(design.patient, patients, effects))
@@ -425,18 +278,25 @@ def _random(
             )
         if len(coded.levels) >= len(patients.levels):
             raise DataError(
-                f"groups={_check.show(name)}: as many {name}s as patients; its variance cannot be told from the patients'"
+                f"groups={_check.show(name)}: as many {name}s as patients; "
+                "its variance cannot be told from the patients'"
             )
         terms.append(term(name, coded, ("(Intercept)",)))
         both = np.zeros((len(coded.levels), len(design.cohorts)), dtype=bool)
-        both[coded.values, design.cohort_codes] = True
+        both[coded.of_row, design.cohort_codes] = True
         mixed = int((both.sum(axis=1) > 1).sum())
         if mixed >= CLUSTERS_FOR_DIFFERENCE:
             for level in design.cohorts[1:]:
                 terms.append(term(name, coded, (_difference_name(slope, design.cohort, level),)))
-            notes.append(f"{mixed} of {len(coded.levels)} {name}s hold several cohorts; each has its own cohort difference in change")
+            notes.append(
+                f"{mixed} of {len(coded.levels)} {name}s hold several cohorts; "
+                "each has its own cohort difference in change"
+            )
         elif mixed:
-            notes.append(f"assumes the same cohort difference at every {name} ({mixed} of {len(coded.levels)} hold several cohorts)")
+            notes.append(
+                f"assumes the same cohort difference at every {name} "
+                f"({mixed} of {len(coded.levels)} hold several cohorts)"
+            )
         else:
             notes.append(f"no {name} holds several cohorts, so cohorts are compared between {name}s")
     return terms, notes

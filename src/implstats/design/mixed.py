@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from implstats import _check
 from implstats._check import Faults
 from implstats.design import rhs
+from implstats.design.formula import RandomSpec, parse_mixed
 from implstats.design.frames import codes, drop_missing, numeric
 from implstats.errors import DataError
 from implstats.results import Sample, lock
@@ -36,7 +37,7 @@ class RandomTerm:
         The columns that make the factor.
     effects : tuple of str
         Names of the columns of Z.
-    values : (n,) integers
+    of_row : (n,) integers
         Level of each row.
     levels : list
         What each code stands for (a tuple for an interaction).
@@ -46,7 +47,7 @@ class RandomTerm:
     group: str
     columns: tuple[Hashable, ...]
     effects: tuple[str, ...]
-    values: Ints
+    of_row: Ints
     levels: list[Any]
     Z: Floats
 
@@ -86,11 +87,11 @@ class Design:
 
     def __post_init__(self) -> None:
         # The door made these arrays; nobody else holds them, so they are locked, not copied.
-        lock([getattr(self, f.name) for f in fields(self)])
+        lock(tuple(getattr(self, f.name) for f in fields(self)))
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        lock(list(state.values()))
+        lock(tuple(state.values()))
 
     def fixed_rows(self, frame: pd.DataFrame) -> Floats:
         """Return X for new data."""
@@ -109,9 +110,11 @@ class MixedDesign(Design):
     random: tuple[rhs.Encoding, ...] = field(kw_only=True)
 
     def fixed_rows(self, frame: pd.DataFrame) -> Floats:
+        """Return X for new data."""
         return self.fixed.apply(frame)
 
     def random_rows(self, frame: pd.DataFrame, term: int) -> Floats:
+        """Return Z of one term for new data."""
         encoding = self.random[term]
         names = list(encoding.names)
         return encoding.apply(frame)[:, [names.index(e) for e in self.terms[term].effects]]
@@ -135,7 +138,7 @@ def no_missing_ids(frame: pd.DataFrame, faults: Faults, **ids: Hashable) -> None
 def mixed_design(frame: pd.DataFrame, formula: str, missing: str) -> MixedDesign:
     """Return the design of an lme4 formula, with every fault of frame and formula reported together."""
     _check.frame(frame)
-    parsed = rhs.parse_mixed(formula)
+    parsed = parse_mixed(formula)
     faults = Faults()
     if parsed.outcome not in frame.columns:
         faults.say(
@@ -149,11 +152,11 @@ def mixed_design(frame: pd.DataFrame, formula: str, missing: str) -> MixedDesign
         except DataError as error:
             faults.take(error)
     groups = list(dict.fromkeys(c for spec in parsed.random for c in spec.group))
-    for name in groups:
-        if name not in frame.columns:
+    for group in groups:
+        if group not in frame.columns:
             faults.say(
-                f"formula={_check.show(formula)}: the group {_check.show(name)} is no column"
-                f"{_check.nearest(name, frame.columns)}"
+                f"formula={_check.show(formula)}: the group {_check.show(group)} is no column"
+                f"{_check.nearest(group, frame.columns)}"
             )
     faults.settle()
     y = numeric(frame, "outcome", parsed.outcome, faults)
@@ -170,7 +173,9 @@ def mixed_design(frame: pd.DataFrame, formula: str, missing: str) -> MixedDesign
     used = frame if kept.all() else frame.loc[kept]
     y = y[kept]
     if np.ptp(y) == 0:
-        raise DataError(f"outcome={_check.show(parsed.outcome)}: constant at {_check.show(y[0])}; there is nothing to explain")
+        raise DataError(
+            f"outcome={_check.show(parsed.outcome)}: constant at {_check.show(y[0])}; there is nothing to explain"
+        )
     X, names, fixed = rhs.encode(used, parsed.fixed, argument="formula", intercept=True)
     terms, encodings = _terms(used, parsed.random, formula)
     sample = Sample(len(frame), len(used), dropped, {t.group: len(t.levels) for t in terms})
@@ -190,7 +195,7 @@ def mixed_design(frame: pd.DataFrame, formula: str, missing: str) -> MixedDesign
 
 
 def _terms(
-    used: pd.DataFrame, specs: Sequence[rhs.RandomSpec], formula: str
+    used: pd.DataFrame, specs: Sequence[RandomSpec], formula: str
 ) -> tuple[list[RandomTerm], list[rhs.Encoding]]:
     terms, encodings = [], []
     for spec in specs:
@@ -209,9 +214,7 @@ def _terms(
         parts = [range(len(effects))] if spec.correlated else _uncorrelated(effects)
         for part in parts:
             chosen = list(part)
-            terms.append(
-                RandomTerm(name, spec.group, tuple(effects[k] for k in chosen), values, levels, Z[:, chosen])
-            )
+            terms.append(RandomTerm(name, spec.group, tuple(effects[k] for k in chosen), values, levels, Z[:, chosen]))
             encodings.append(encoding)
     return terms, encodings
 
@@ -227,10 +230,10 @@ def _uncorrelated(effects: Sequence[str]) -> list[list[int]]:
 def _factor(used: pd.DataFrame, group: tuple[str, ...]) -> tuple[Ints, list[Any]]:
     coded = [codes(used[name]) for name in group]
     if len(coded) == 1:
-        return coded[0].values, coded[0].levels
-    key = coded[0].values
+        return coded[0].of_row, coded[0].levels
+    key = coded[0].of_row
     for c in coded[1:]:
-        key = key * len(c.levels) + c.values
+        key = key * len(c.levels) + c.of_row
     distinct, values = np.unique(key, return_inverse=True)
     levels = []
     for k in distinct.tolist():
@@ -240,5 +243,3 @@ def _factor(used: pd.DataFrame, group: tuple[str, ...]) -> tuple[Ints, list[Any]
             level.append(c.levels[r])
         levels.append(tuple(reversed(level)))
     return values.astype(np.intp), levels
-
-

@@ -13,7 +13,18 @@ from numpy.typing import NDArray
 from implstats import _check
 from implstats.errors import DataError
 
-__all__ = ["MONTH_DAYS", "UNIT_DAYS", "Linear", "Log", "NaturalSpline", "Piecewise", "Quadratic", "Shape", "Visits", "resolve"]
+__all__ = [
+    "MONTH_DAYS",
+    "UNIT_DAYS",
+    "Linear",
+    "Log",
+    "NaturalSpline",
+    "Piecewise",
+    "Quadratic",
+    "Shape",
+    "Visits",
+    "resolve",
+]
 
 Floats = NDArray[np.float64]
 
@@ -116,7 +127,7 @@ class Visits(Shape):
         if not known.all():
             wrong = float(t[~known][0])
             raise DataError(f"at={_check.show(wrong)}: no visit at this time; there are {_listed(self.times)}")
-        return (t[:, None] == np.array(self.times[1:])).astype(float)
+        return np.asarray(t[:, None] == np.array(self.times[1:]), dtype=float)
 
     def names(self, time: str) -> list[str]:
         return [f"{time}[{_check.show(v)}]" for v in self.times[1:]]
@@ -188,7 +199,9 @@ class NaturalSpline(Shape):
         if self.knots:
             object.__setattr__(self, "knots", tuple(_check.at(self.knots, "knots")))
             if len(self.knots) != self.df + 1:
-                raise DataError(f"knots={_check.show(list(self.knots))}: a spline with df={self.df} has {self.df + 1} knots")
+                raise DataError(
+                    f"knots={_check.show(list(self.knots))}: a spline with df={self.df} has {self.df + 1} knots"
+                )
 
     def columns(self, t: Floats) -> Floats:
         k = np.array(self.knots)
@@ -200,7 +213,9 @@ class NaturalSpline(Shape):
         out = [t]
         for j in range(len(k) - 2):
             bend = cubed(k[j])
-            bend = bend - cubed(k[-2]) * (k[-1] - k[j]) / (k[-1] - k[-2]) + cubed(k[-1]) * (k[-2] - k[j]) / (k[-1] - k[-2])
+            bend = (
+                bend - cubed(k[-2]) * (k[-1] - k[j]) / (k[-1] - k[-2]) + cubed(k[-1]) * (k[-2] - k[j]) / (k[-1] - k[-2])
+            )
             out.append(bend / width)
         return np.column_stack(out)
 
@@ -233,7 +248,9 @@ def resolve(shape: Any, distinct: Floats) -> Shape:
         knots = np.quantile(distinct, np.linspace(0, 1, shape.df + 1))
         return NaturalSpline(shape.df, tuple(float(k) for k in knots))
     if not isinstance(shape, str):
-        raise DataError(f"shape={shape!r}: not a shape; write one of {', '.join(map(repr, SHAPES))}, Piecewise or NaturalSpline")
+        raise DataError(
+            f"shape={shape!r}: not a shape; write one of {', '.join(map(repr, SHAPES))}, Piecewise or NaturalSpline"
+        )
     word = _check.one_of("shape", shape, SHAPES)
     if word == "auto":
         word = "visits" if len(distinct) <= FIXED_VISITS else "linear"

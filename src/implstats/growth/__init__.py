@@ -1,7 +1,7 @@
 """Growth models and what they answer about cohorts."""
 
-from implstats.growth.answers import RetainedImprovement
 from implstats.growth.fit import GrowthResult, fit_growth, fit_mixed
 from implstats.growth.models import MixedResult
+from implstats.growth.retained import RetainedImprovement
 
 __all__ = ["GrowthResult", "MixedResult", "RetainedImprovement", "fit_growth", "fit_mixed"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,141 +13,41 @@ from numpy.typing import NDArray
 
 from implstats import _check
 from implstats.errors import DataError
-from implstats.results import Estimates, Result, frozen, intervals
+from implstats.growth.retained import RetainedImprovement
+from implstats.results import Estimates
 
-__all__ = ["CohortAnswers", "RetainedImprovement", "fieller"]
+__all__ = ["SDS", "CohortAnswers"]
 
 Floats = NDArray[np.float64]
 
 SDS = ("baseline", "reference", "own", "model")
 
 
-def fieller(
-    a: float, b: float, v_aa: float, v_ab: float, v_bb: float, t: float
-) -> tuple[str, float, float]:
-    """Return the confidence set of a / b: its shape, and its two ends.
-
-    The set is {theta: (b^2 - t^2 v_bb) theta^2 - 2 (ab - t^2 v_ab) theta + (a^2 - t^2 v_aa) <= 0}. It is "bounded"
-    (between the ends) only if |b| exceeds t standard errors; else it is "outside" (everything up to the first end and
-    from the second on) or "unbounded" (the whole line). Source: Fieller 1954, DOI 10.1111/j.2517-6161.1954.tb00159.x.
-    """
-    square, linear, constant = b * b - t * t * v_bb, a * b - t * t * v_ab, a * a - t * t * v_aa
-    inside = linear * linear - square * constant
-    if inside < 0 or square == 0:
-        return "unbounded", -math.inf, math.inf
-    ends = sorted([(linear - math.sqrt(inside)) / square, (linear + math.sqrt(inside)) / square])
-    return ("bounded" if square > 0 else "outside"), ends[0], ends[1]
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class RetainedImprovement(Result):
-    """How much of the reference cohort's improvement another cohort keeps: change of the one / change of the other.
-
-    Attributes
-    ----------
-    labels : mapping of column to tuple (given as a DataFrame)
-        cohort, reference, time of each row.
-    change, change_reference : numpy.ndarray
-        Improvement since the baseline of both cohorts, positive is better, in units of the outcome.
-    covariance : numpy.ndarray
-        (rows, 2, 2) covariance of the two.
-    df : numpy.ndarray
-        Degrees of freedom of the contrast change - theta x change_reference.
-    method : str
-        "fieller" or "delta".
-    as_ : str
-        "retained" (cohort / reference) or "times" (reference / cohort: times as effective).
-    level : float
-        The level of the printed intervals.
-    """
-
-    labels: Any
-    change: Floats
-    change_reference: Floats
-    covariance: Floats
-    df: Floats
-    method: str
-    as_: str
-    level: float
-    time: str
-
-    def __post_init__(self) -> None:
-        for name in ("change", "change_reference", "covariance", "df"):
-            object.__setattr__(self, name, frozen(getattr(self, name), float))
-        object.__setattr__(self, "labels", {c: tuple(values) for c, values in dict(self.labels).items()})
-
-    def tidy(self, *, level: float | None = None) -> pd.DataFrame:  # type: ignore[override]
-        """Return one row a cohort and time; `set` says whether the interval is bounded, two rays, or the whole line."""
-        level = self.level if level is None else _check.level(level)
-        flip = self.as_ == "times"
-        top, below = (self.change_reference, self.change) if flip else (self.change, self.change_reference)
-        V = self.covariance[:, ::-1, ::-1] if flip else self.covariance
-        with np.errstate(divide="ignore", invalid="ignore"):
-            ratio = top / below
-            std_error = np.sqrt(V[:, 0, 0] - 2 * ratio * V[:, 0, 1] + ratio**2 * V[:, 1, 1]) / np.abs(below)
-        out = pd.DataFrame(self.labels)
-        out["estimate"], out["std_error"], out["df"] = ratio, std_error, self.df
-        low, high = intervals(ratio, std_error, self.df, level)
-        shape = np.full(len(ratio), "bounded", dtype=object)
-        if self.method == "fieller":
-            t = intervals(np.zeros(len(ratio)), np.ones(len(ratio)), self.df, level)[1]
-            for k in range(len(ratio)):
-                shape[k], low[k], high[k] = fieller(top[k], below[k], V[k, 0, 0], V[k, 0, 1], V[k, 1, 1], t[k])
-        out["conf_low"], out["conf_high"], out["set"] = low, high, shape
-        return out
-
-    def header(self) -> list[str]:
-        """Return what the ratio is, and what it cannot tell."""
-        name = "Improvement retained: change of the cohort / change of the reference"
-        if self.as_ == "times":
-            name = "Times as effective: change of the reference / change of the cohort"
-        way = "Fieller sets" if self.method == "fieller" else "delta-method intervals"
-        return [
-            f"{name} ({100 * self.level:.10g}% {way})",
-            "There is no untreated group: change that would have happened without treatment counts in both.",
-            *self.in_words(),
-        ]
-
-    def in_words(self) -> list[str]:
-        """Return one sentence a row; a set that is unbounded or excludes a middle is said in words."""
-        said = []
-        for row, better in zip(self.tidy().to_dict("records"), self.change_reference, strict=True):
-            where = f"at {self.time} {_check.show(row['time'])}"
-            if better <= 0:
-                said.append(f"{where}: {row['reference']} did not improve, so there is nothing to keep a share of.")
-                continue
-            said.append(f"{where}: {self._sentence(row)}")
-        return said
-
-    def _sentence(self, row: Mapping[str, Any]) -> str:
-        share = _ratio_words(row["estimate"], self.as_)
-        ends = [_ratio_words(row[k], self.as_) for k in ("conf_low", "conf_high")]
-        head = f"{row['cohort']} kept {share} of the improvement of {row['reference']}"
-        if self.as_ == "times":
-            head = f"{row['reference']} improved {share} as much as {row['cohort']}"
-        if row["set"] == "bounded":
-            return f"{head} ({100 * self.level:.10g}% interval {ends[0]} to {ends[1]})."
-        if row["set"] == "outside":
-            return (
-                f"{head}, but the data exclude only the values between {ends[0]} and {ends[1]}: "
-                "the change that it is divided by is too uncertain for an interval."
-            )
-        return f"{head}, but no value is excluded: the change that it is divided by may be zero."
-
-
-def _ratio_words(value: float, as_: str) -> str:
-    return f"{value:.2f} times" if as_ == "times" else f"{100 * value:.0f} %"
-
-
 class CohortAnswers:
     """The questions about cohorts; a model says how its means are linear in its fixed effects, and their covariance."""
 
     call: Mapping[str, Any]
-    outcome: str
-    time: Hashable
-    cohorts: tuple[Any, ...]
-    baseline: float
     better: str | None
+
+    @property
+    @abstractmethod
+    def outcome(self) -> str:
+        """The outcome's column."""
+
+    @property
+    @abstractmethod
+    def time(self) -> Hashable:
+        """The time column."""
+
+    @property
+    @abstractmethod
+    def cohorts(self) -> tuple[Any, ...]:
+        """The cohorts, the reference first."""
+
+    @property
+    @abstractmethod
+    def baseline(self) -> float:
+        """The time that change is counted from."""
 
     @property
     def reference(self) -> Any:
@@ -190,6 +89,9 @@ class CohortAnswers:
     def _change_rows(self, cohort: int, times: Sequence[float]) -> Floats:
         return self._mean_rows(cohort, times) - self._mean_rows(cohort, [self.baseline])
 
+    def _start(self) -> str:
+        return f"{self.time} {_check.show(self.baseline)}"
+
     def _sign(self) -> float:
         if self.better is None:
             raise DataError(
@@ -205,7 +107,15 @@ class CohortAnswers:
         estimate, std_error, freedom = self._linear(np.vstack(rows), df)
         notes = tuple(more.pop("notes", ()))
         return Estimates(
-            {"df": df, "level": level}, title, pd.DataFrame(labels), estimate, std_error, freedom, notes, level=level, **more
+            {"df": df, "level": level},
+            title,
+            pd.DataFrame(labels),
+            estimate,
+            std_error,
+            freedom,
+            notes,
+            level=level,
+            **more,
         )
 
     def means(self, at: Any = None, *, level: float = 0.95, df: str = "satterthwaite") -> Estimates:
@@ -255,7 +165,7 @@ class CohortAnswers:
                     for t in times
                 ]
                 rows.append(row(c, times) - row(0, times))
-        title = f"Cohort minus reference in {self.outcome}: level, and change since {self.time} {_check.show(self.baseline)}"
+        title = f"Cohort minus reference in {self.outcome}: level, and change since {self._start()}"
         return self._estimates(title, labels, rows, df, level, tests=True)
 
     def changes(self, at: Any = None, *, level: float = 0.95, df: str = "satterthwaite") -> Estimates:
@@ -268,7 +178,7 @@ class CohortAnswers:
         for c, name in enumerate(self.cohorts):
             labels += [{"cohort": name, "time": t, "extrapolated": self._extrapolated(c, t)} for t in times]
             rows.append(sign * self._change_rows(c, times))
-        title = f"Improvement in {self.outcome} since {self.time} {_check.show(self.baseline)}, positive is better"
+        title = f"Improvement in {self.outcome} since {self._start()}, positive is better"
         return self._estimates(title, labels, rows, df, level, tests=True)
 
     def effect_sizes(
@@ -327,20 +237,19 @@ class CohortAnswers:
                 ]
         words = {"baseline": "observed at the baseline, pooled over cohorts", "own": "of each cohort at the baseline"}
         words |= {"reference": f"of {self.reference} at the baseline", "model": "of the model at the baseline"}
+        values = ", ".join(f"{value:.4g}" for value, _ in (sds if sd == "own" else sds[:1]))
         return Estimates(
             {"sd": sd, "df": df, "level": level},
-            f"Standardised improvement d in {self.outcome} since {self.time} {_check.show(self.baseline)}, positive is better",
+            f"Standardised improvement d in {self.outcome} since {self._start()}, positive is better",
             pd.DataFrame(labels),
             np.concatenate(estimate),
             np.sqrt(np.concatenate(variance)),
             np.concatenate(freedom),
-            (f"divided by the SD {words.get(str(sd), 'given')}: {', '.join(f'{s[0]:.4g}' for s in sds[: len(sds) if sd == 'own' else 1])}",),
+            (f"divided by the SD {words.get(str(sd), 'given')}: {values}",),
             level=_check.level(level),
         )
 
-    def _sd_share(
-        self, parts: list[tuple[int, Floats]], sds: list[tuple[float, float]], *, shared: bool
-    ) -> Floats:
+    def _sd_share(self, parts: list[tuple[int, Floats]], sds: list[tuple[float, float]], *, shared: bool) -> Floats:
         """Return what the uncertain SD adds to the variance of d (of a difference, if there are two parts)."""
         relative = [var / (4 * sd**4) for sd, var in sds]
         if shared:

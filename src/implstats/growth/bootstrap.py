@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from implstats._core import mixed
 from implstats._core.resample import Reweighting, reweighting
+from implstats._core.structure import Block, prepare
 from implstats.errors import ConvergenceError
 from implstats.growth.fit import GrowthResult
 
@@ -61,7 +62,7 @@ class _Refit:
         design = result.design
         self.products: Reweighting | None = None
         if result.problem.second is None:
-            self.products = reweighting(result.problem, design.y, design.X, design.terms[0].values)
+            self.products = reweighting(result.problem, design.y, design.X, design.terms[0].of_row)
         start = design.t == design.baseline
         self.baseline = [
             (design.patient_codes[start & (design.cohort_codes == c)], design.y[start & (design.cohort_codes == c)])
@@ -92,11 +93,11 @@ class _Refit:
         blocks = []
         for term in design.terms:
             if term.group == str(design.patient):
-                blocks.append(mixed.Block(own, len(copies), term.Z[rows]))
+                blocks.append(Block(own, len(copies), term.Z[rows]))
             else:
-                levels, values = np.unique(term.values[rows], return_inverse=True)
-                blocks.append(mixed.Block(values, len(levels), term.Z[rows]))
-        problem = mixed.prepare(design.y[rows], design.X[rows], blocks)
+                levels, values = np.unique(term.of_row[rows], return_inverse=True)
+                blocks.append(Block(values, len(levels), term.Z[rows]))
+        problem = prepare(design.y[rows], design.X[rows], blocks)
         return problem, mixed.fit(problem, reml=self.result.fit.reml, start=start)
 
     def _sds(self, w: Floats, fit: mixed.Fit) -> Floats:
@@ -112,4 +113,4 @@ class _Refit:
             dfs.append(float(k.sum()) - 1)
         own = np.array(squares) / np.array(dfs)
         chosen = {"own": own, "reference": own[:1], "baseline": np.array([sum(squares) / sum(dfs)])}[self.sd]
-        return np.sqrt(np.broadcast_to(chosen, (len(self.baseline),)))
+        return np.asarray(np.sqrt(np.broadcast_to(chosen, (len(self.baseline),))))

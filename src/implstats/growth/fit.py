@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy import special
 
 from implstats import _check
 from implstats._core import mixed
-from implstats._core.structure import AliasedError
+from implstats._core.inference import infer
+from implstats._core.structure import AliasedError, Block, aliased, prepare
 from implstats.design import GrowthDesign, growth_design, mixed_design
 from implstats.design.growth import BETTER, RANDOM
 from implstats.design.time import Linear, Visits
@@ -45,7 +47,7 @@ class GrowthResult(MixedResult, CohortAnswers):
     better: str | None
 
     @property
-    def time(self) -> Hashable:  # type: ignore[override]
+    def time(self) -> Hashable:
         """The time column."""
         return self.design.time
 
@@ -60,12 +62,12 @@ class GrowthResult(MixedResult, CohortAnswers):
         return self.design.cohort
 
     @property
-    def cohorts(self) -> tuple[Any, ...]:  # type: ignore[override]
+    def cohorts(self) -> tuple[Any, ...]:
         """The cohorts, the reference first."""
         return self.design.cohorts
 
     @property
-    def baseline(self) -> float:  # type: ignore[override]
+    def baseline(self) -> float:
         """The time that change is counted from."""
         return self.design.baseline
 
@@ -122,9 +124,7 @@ class GrowthResult(MixedResult, CohortAnswers):
 
     def model_variance(self) -> float:
         """Return the outcome's total variance at the baseline under the model."""
-        return self.fit.sigma2 + sum(
-            float(z @ G @ z) for z, G in zip(self._baseline_z(), self.fit.G, strict=True)
-        )
+        return self.fit.sigma2 + sum(float(z @ G @ z) for z, G in zip(self._baseline_z(), self.fit.G, strict=True))
 
     def _baseline_z(self) -> list[Floats]:
         # A cluster's own cohort difference in change is zero at the baseline.
@@ -156,20 +156,22 @@ class GrowthResult(MixedResult, CohortAnswers):
         if isinstance(design.shape, Visits):
             raise DataError("shape='visits': categories have no slope; ask contrasts(), or fit shape='linear'")
         times = [design.baseline] if at is None or isinstance(design.shape, Linear) else _check.at(at)
-        step = 1e-4 * (self.time_range[1] - self.time_range[0])
+        first, last = self.time_range
+        after = np.array(times) + 1e-4 * (last - first)
+        before = np.maximum(np.array(times) - 1e-4 * (last - first), first)
 
         def slopes(cohort: int) -> Floats:
-            ahead = self._mean_rows(cohort, [t + step for t in times])
-            return (ahead - self._mean_rows(cohort, [max(t - step, self.time_range[0]) for t in times])) / np.array(
-                [t + step - max(t - step, self.time_range[0]) for t in times]
-            )[:, None]
+            rise = self._mean_rows(cohort, after.tolist()) - self._mean_rows(cohort, before.tolist())
+            return np.asarray(rise / (after - before)[:, None])
 
         labels, rows = [], []
         for c, name in enumerate(self.cohorts):
             labels += [{"quantity": "slope", "cohort": name, "reference": self.reference, "time": t} for t in times]
             rows.append(slopes(c))
         for c, name in enumerate(self.cohorts[1:], start=1):
-            labels += [{"quantity": "difference", "cohort": name, "reference": self.reference, "time": t} for t in times]
+            labels += [
+                {"quantity": "difference", "cohort": name, "reference": self.reference, "time": t} for t in times
+            ]
             rows.append(slopes(c) - slopes(0))
         return self._estimates(f"Slope of {self.outcome} per unit of {self.time}", labels, rows, df, level, tests=True)
 
@@ -186,20 +188,20 @@ class GrowthResult(MixedResult, CohortAnswers):
         extra = [design.t == v for v in inner]
         columns = [e & (design.cohort_codes == c) for e in extra for c in range(len(self.cohorts))]
         X = np.column_stack([design.X, *(c.astype(float) for c in columns)])
-        kept = [j for j in range(X.shape[1]) if j not in mixed.aliased(X)]
-        blocks = [mixed.Block(t.values, len(t.levels), t.Z) for t in design.terms]
+        kept = [j for j in range(X.shape[1]) if j not in aliased(X)]
+        blocks = [Block(t.of_row, len(t.levels), t.Z) for t in design.terms]
         try:
-            problem = mixed.prepare(design.y, X[:, kept], blocks)
+            problem = prepare(design.y, X[:, kept], blocks)
         except AliasedError:
             return ""
         fit = mixed.fit(problem, reml=self.fit.reml)
-        other = MixedResult({}, _Renamed(design, X[:, kept]), problem, fit)
-        names = [str(j) for j in range(design.X.shape[1], len(kept))]
-        row = other.joint_test(names).iloc[0]
-        p = "< .001" if row["p_value"] < 0.001 else f"= {row['p_value']:.3f}"
+        rows = np.eye(len(kept))[design.X.shape[1] :]
+        statistic, numerator, denominator, _ = infer(problem, fit).joint(fit.beta, rows, "satterthwaite")
+        p_value = float(special.fdtrc(numerator, denominator, statistic))
+        p = "< .001" if p_value < 0.001 else f"= {p_value:.3f}"
         return (
-            f"straight lines against visits as categories: F({row['df_num']:.0f}, {row['df']:.1f}) = "
-            f"{row['statistic']:.2f}, p {p}; a small p speaks against lines, a large one does not prove them"
+            f"straight lines against visits as categories: F({numerator}, {denominator:.1f}) = "
+            f"{statistic:.2f}, p {p}; a small p speaks against lines, a large one does not prove them"
         )
 
     def header(self) -> list[str]:
@@ -216,14 +218,6 @@ class GrowthResult(MixedResult, CohortAnswers):
             words += f" ({', '.join(_check.show(t) for t in design.shape.times)})"
         lines = [head.replace("Mixed model", "Growth model", 1), *rest[:-1], f"{words}; {change}", rest[-1]]
         return [*lines, *(n for n in (*design.notes, self._straightness) if n)]
-
-
-class _Renamed:
-    """The parts of a design that a joint test of numbered columns asks for."""
-
-    def __init__(self, design: GrowthDesign, X: Floats) -> None:
-        self.names = tuple(str(j) for j in range(X.shape[1]))
-        self.X, self.y, self.terms = X, design.y, design.terms
 
 
 def growth_result(design: GrowthDesign, better: str | None, method: str, call: dict[str, Any]) -> GrowthResult:

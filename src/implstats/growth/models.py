@@ -17,8 +17,9 @@ from scipy import special
 from implstats import _check
 from implstats._core import mixed
 from implstats._core.convergence import Convergence
-from implstats._core.inference import Inference, covariance_of_prediction, infer
-from implstats._core.structure import AliasedError, Problem
+from implstats._core.inference import Inference, infer
+from implstats._core.prediction import covariance_of_prediction, random_effects
+from implstats._core.structure import AliasedError, Block, Problem, prepare
 from implstats.design import Design
 from implstats.errors import BoundaryWarning, ConvergenceError, DataError
 from implstats.results import Estimates, Result, Sample, lock
@@ -34,11 +35,11 @@ METHODS = ("reml", "ml")
 def fit_design(design: Design, method: str, start: Sequence[Floats] | None = None) -> tuple[Problem, mixed.Fit]:
     """Return the prepared problem and its fit; columns that are linear combinations of others are named."""
     _check.one_of("method", method, METHODS)
-    blocks = [mixed.Block(t.values, len(t.levels), t.Z) for t in design.terms]
+    blocks = [Block(t.of_row, len(t.levels), t.Z) for t in design.terms]
     if len(design.y) <= design.X.shape[1]:
         raise DataError(f"{len(design.y)} rows for {design.X.shape[1]} fixed effects; use fewer terms")
     try:
-        problem = mixed.prepare(design.y, design.X, blocks)
+        problem = prepare(design.y, design.X, blocks)
     except AliasedError as error:
         names = design.names if error.matrix == "X" else design.terms[int(error.matrix)].effects
         wrong = ", ".join(_check.show(names[j]) for j in error.columns)
@@ -58,7 +59,11 @@ def boundary_words(design: Design, fit: mixed.Fit) -> list[str]:
         if root.shape[1] == root.shape[0]:
             continue
         variances = np.diag(G)
-        gone = [e for e, v, z in zip(term.effects, variances, (term.Z**2).mean(axis=0), strict=True) if v * z <= 1e-10 * fit.sigma2]
+        gone = [
+            e
+            for e, v, z in zip(term.effects, variances, (term.Z**2).mean(axis=0), strict=True)
+            if v * z <= 1e-10 * fit.sigma2
+        ]
         if gone:
             said.append(f"the variance of {' and '.join(gone)} between {term.group}s is 0")
         elif len(term.effects) == 2:
@@ -235,7 +240,9 @@ class MixedResult(Result):
         for k, weights in enumerate(given):
             for term, weight in weights.items():
                 if term not in self.design.names:
-                    raise DataError(f"term={_check.show(term)}: not in the model{_check.nearest(term, self.design.names)}")
+                    raise DataError(
+                        f"term={_check.show(term)}: not in the model{_check.nearest(term, self.design.names)}"
+                    )
                 rows[k, self.design.names.index(term)] = _check.number("weight", weight)
         return rows
 
@@ -266,13 +273,13 @@ class MixedResult(Result):
 
     @cached_property
     def _effects(self) -> list[tuple[Floats, Floats]]:
-        return mixed.random_effects(self.problem, self.fit)
+        return random_effects(self.problem, self.fit)
 
     def augment(self) -> pd.DataFrame:
         """Return one row an observation, on the caller's index: its roles, prediction and residual."""
         fixed = self.design.X @ self.fit.beta
         fitted = fixed + sum(
-            np.einsum("nq,nq->n", term.Z, effects[term.values])
+            np.einsum("nq,nq->n", term.Z, effects[term.of_row])
             for term, (effects, _) in zip(self.design.terms, self._effects, strict=True)
         )
         out = pd.DataFrame({str(k): v for k, v in self.design.roles.items()})
@@ -314,7 +321,7 @@ class MixedResult(Result):
         for k, term in enumerate(self.design.terms):
             if frame is None:
                 Z.append(term.Z)
-                values.append(term.values)
+                values.append(term.of_row)
                 continue
             present = all(c in frame.columns for c in term.columns)
             found = term.find(frame) if present else np.full(len(frame), -1)
@@ -371,11 +378,18 @@ class MixedResult(Result):
                 )
             )
         out = pd.concat(parts, ignore_index=True)
-        out["conf_low"], out["conf_high"] = out["estimate"] - half * out["std_error"], out["estimate"] + half * out["std_error"]
+        out["conf_low"], out["conf_high"] = (
+            out["estimate"] - half * out["std_error"],
+            out["estimate"] + half * out["std_error"],
+        )
         return out
 
     def _random_variance(self) -> float:
-        return float(sum(np.einsum("nq,qr,nr->n", t.Z, G, t.Z).mean() for t, G in zip(self.design.terms, self.fit.G, strict=True)))
+        return float(
+            sum(
+                np.einsum("nq,qr,nr->n", t.Z, G, t.Z).mean() for t, G in zip(self.design.terms, self.fit.G, strict=True)
+            )
+        )
 
     def r2(self) -> pd.DataFrame:
         """Return the share of variance explained: by the fixed effects, and by fixed and random effects.

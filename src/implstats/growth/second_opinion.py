@@ -39,7 +39,7 @@ def mixedlm(design: Design, fit: Fit) -> pd.DataFrame:
         free = MixedLMParams.from_components(fe_params=np.ones(p), cov_re=allowed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        model = MixedLM((design.y - center) / scale, design.X @ np.linalg.inv(Rx), design.terms[0].values, exog_re=Z)
+        model = MixedLM((design.y - center) / scale, design.X @ np.linalg.inv(Rx), design.terms[0].of_row, exog_re=Z)
         other = model.fit(reml=fit.reml, free=free, method=["bfgs", "lbfgs", "powell"], gtol=1e-8, maxiter=500)
     back = np.linalg.inv(Rx) * scale
     # The centre is a combination of the columns of X whenever they hold a constant.

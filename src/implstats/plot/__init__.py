@@ -1,7 +1,7 @@
 """Pictures of results, the only room that draws: every function takes a result and returns matplotlib Axes."""
 
-#from implstats.plot.effects import coefficients, effect_forest
-#from implstats.plot.models import missingness, random_effects, residuals
+from implstats.plot.effects import coefficients, effect_forest
+from implstats.plot.models import missingness, random_effects, residuals
 from implstats.plot.trajectories import trajectories
 
 __all__ = ["coefficients", "effect_forest", "missingness", "random_effects", "residuals", "trajectories"]

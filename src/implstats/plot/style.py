@@ -1,10 +1,10 @@
-"""How every picture looks: colours, line styles, numbers, labels, panels. Nothing here changes matplotlib's settings."""
+"""How every picture looks: colours, line styles, words and numbers. matplotlib's settings are left alone."""
 
 from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,15 +12,14 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.font_manager import FontProperties
-from matplotlib.lines import Line2D
-from matplotlib.offsetbox import AnnotationBbox, DrawingArea
 from matplotlib.textpath import TextPath
-from matplotlib.transforms import Transform, offset_copy
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from implstats import _check
 from implstats.errors import DataError
 from implstats.growth import GrowthResult
+from implstats.study import CohortComparison
 
 __all__ = ["Look", "looks", "save"]
 
@@ -53,21 +52,6 @@ def looks(cohorts: Iterable[Any]) -> dict[Any, Look]:
         dash = DASHES[0] if k == 0 else DASHES[1 + (k - 1) % (len(DASHES) - 1)]
         found[cohort] = Look(COLOURS[k % len(COLOURS)], dash, MARKERS[k % len(MARKERS)])
     return found
-
-
-def save(axes: Axes | NDArray[Any], *paths: str | Path, dots: int = 150) -> None:
-    """Write the figure of some axes to every path, and close it; the ending of a path says its format."""
-    from matplotlib import pyplot
-
-    figure = np.ravel(np.asarray(axes, dtype=object))[0].get_figure(root=True)
-    for path in paths:
-        # A date in the file would make two runs of one plan differ.
-        dated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(Path(path).suffix.lower().lstrip("."))
-        figure.savefig(path, dpi=dots, metadata=dated)
-    pyplot.close(figure)
-
-
-# Words and numbers ---------------------------------------------------------------------------------------------------
 
 
 def literal(text: object) -> str:
@@ -113,7 +97,7 @@ def with_interval(estimate: float, low: float, high: float) -> str:
     else:
         places = max(2, 1 - math.floor(math.log10(largest)))
         words = [f"{v:.{places}f}".replace("-", "−") if math.isfinite(v) else number(v) for v in (estimate, low, high)]
-        words = [w[1:] if w.startswith("−") and float(w[1:]) == 0 else w for w in words]
+        words = [w[1:] if w.startswith("−") and set(w[1:]) <= set("0.") else w for w in words]
     return f"{words[0]} [{words[1]}, {words[2]}]"
 
 
@@ -171,13 +155,6 @@ def label_map(labels: object) -> Mapping[Any, str]:
     return given
 
 
-def one_growth(who: str, result: object) -> GrowthResult:
-    """Return a growth result, or refuse."""
-    if isinstance(result, GrowthResult):
-        return result
-    raise needs(who, "a growth result", result, "fit it with fit_growth")
-
-
 def needs(who: str, what: str, result: object, remedy: str) -> DataError:
     """Return the complaint that a picture cannot be drawn of something."""
     return DataError(f"{who}: needs {what}, not a {type(result).__name__}; {remedy}")
@@ -187,8 +164,6 @@ def panels_of(who: str, result: object) -> dict[str, GrowthResult | str]:
     """Return outcome -> growth result, or -> why there is none."""
     if isinstance(result, GrowthResult):
         return {str(result.outcome): result}
-    from implstats.study import CohortComparison
-
     if isinstance(result, CohortComparison):
         if not result.fits:
             raise DataError(f"{who}: no outcome of this study could be fitted; see its errors")
@@ -197,160 +172,36 @@ def panels_of(who: str, result: object) -> dict[str, GrowthResult | str]:
     raise needs(who, "a growth result or a study", result, remedy)
 
 
-# Axes ----------------------------------------------------------------------------------------------------------------
+# Patients ------------------------------------------------------------------------------------------------------------
 
 
-def panels(ax: object, count: int, size: tuple[float, float], *, columns: int = 3, what: str = "panel") -> list[Axes]:
-    """Return as many axes as there are panels: the caller's, or those of a fresh figure of `count` panels."""
-    if ax is None:
-        from matplotlib import pyplot
-
-        wide = min(count, columns)
-        tall = -(-count // wide)
-        figure, grid = pyplot.subplots(
-            tall, wide, figsize=(size[0] * wide, size[1] * tall), squeeze=False, layout="constrained"
-        )
-        for spare in grid.ravel()[count:]:
-            spare.remove()
-        return list(grid.ravel()[:count])
-    given = [ax] if isinstance(ax, Axes) else ax
-    if isinstance(given, np.ndarray):
-        given = list(given.ravel())
-    if not isinstance(given, Sequence) or isinstance(given, str) or not all(isinstance(a, Axes) for a in given):
-        raise DataError(f"ax: a {type(ax).__name__} is not matplotlib Axes; take it from matplotlib.pyplot.subplots()")
-    if len(given) != count:
-        raise DataError(f"ax: {len(given)} Axes for {count} {what}s; give one for each {what}")
-    return list(given)
+def round_times(low: float, high: float) -> list[float]:
+    """Return some five round times within a range."""
+    inside = [float(t) for t in MaxNLocator(5).tick_values(low, high) if low <= t <= high]
+    return inside or [low, high]
 
 
-def array_of(axes: Sequence[Axes]) -> NDArray[Any]:
-    """Return axes as the one-dimensional array that matplotlib users know."""
-    out = np.empty(len(axes), dtype=object)
-    out[:] = axes
-    return out
+def last_visits(result: GrowthResult) -> dict[Any, NDArray[np.float64]]:
+    """Return cohort -> the last observed time of each of its patients."""
+    rows = result.augment()
+    last = rows.groupby([str(result.cohort), str(result.patient)], observed=True)[str(result.time)].max()
+    of = last.index.get_level_values(0)
+    return {c: last[of == c].to_numpy(float) for c in result.cohorts}
 
 
-def dress(ax: Axes) -> None:
-    """Take away the frame that says nothing, and set the size of numbers."""
-    for side in ("top", "right"):
-        ax.spines[side].set_visible(False)
-    ax.tick_params(labelsize=SMALL, colors=INK)
+# Files ---------------------------------------------------------------------------------------------------------------
 
 
-def title(ax: Axes, text: str, width: int = 48) -> None:
-    """Write a title over the left edge."""
-    ax.set_title(wrapped(text, width), fontsize=NORMAL, loc="left", color=INK, pad=6)
+def save(axes: Axes | NDArray[Any], *paths: str | Path, dots: int = 150) -> None:
+    """Write the figure of some axes to every path, and close it; the ending of a path says its format."""
+    from matplotlib import pyplot
+
+    figure = np.ravel(np.asarray(axes, dtype=object))[0].get_figure(root=True)
+    for path in paths:
+        # A date in the file would make two runs of one plan differ.
+        dated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(Path(path).suffix.lower().lstrip("."))
+        figure.savefig(path, dpi=dots, metadata=dated)
+    pyplot.close(figure)
 
 
-def refuse_panel(ax: Axes, outcome: str, why: str) -> None:
-    """Say in a panel why there is no picture."""
-    ax.set_axis_off()
-    ax.text(
-        0.0, 1.0, wrapped(f"{outcome}: no model. {why}", 52), fontsize=SMALL, va="top", ha="left", color=INK,
-        transform=ax.transAxes,
-    )  # fmt: skip
-
-
-def legend_above(ax: Axes, handles: Sequence[Any], words: Sequence[str]) -> None:
-    """Put a legend over the left edge, where it hides nothing."""
-    if not handles:
-        return
-    columns = len(words) if sum(len(w) + 8 for w in words) <= 60 else 1
-    # matplotlib leaves out labels that begin with an underscore, so the words are written afterwards.
-    legend = ax.legend(
-        list(handles), ["x"] * len(handles), loc="lower left", bbox_to_anchor=(0.0, 1.01), borderaxespad=0.0,
-        frameon=False, fontsize=SMALL, ncols=columns, handlelength=3.2, columnspacing=1.4, labelcolor=INK,
-    )  # fmt: skip
-    for entry, word in zip(legend.get_texts(), words, strict=True):
-        entry.set_text(wrapped(word, 60))
-
-
-def key(look: Look, *, width: float = 1.8) -> Line2D:
-    """Return the legend's sample of a cohort."""
-    return Line2D([], [], color=look.colour, linestyle=look.dash, marker=look.marker, markersize=5, linewidth=width)
-
-
-def better_arrow(ax: Axes, better: str | None) -> None:
-    """Draw an arrow right of the axes that points to the better end of the y axis; nothing if no end is."""
-    if better is None:
-        return
-    up = better == "higher"
-    beside = offset_copy(ax.transAxes, ax.get_figure(), x=9, y=0, units="points")  # type: ignore[arg-type]
-    text = ax.text(
-        1.0, 0.62 if up else 0.38, "better", transform=beside, rotation=90, fontsize=SMALL, color=INK,
-        ha="center", va="top" if up else "bottom", gid="better",
-    )  # fmt: skip
-    text.set_in_layout(True)
-    arrow = ax.annotate(
-        "", xy=(1.0, 0.92 if up else 0.08), xytext=(1.0, 0.64 if up else 0.36), xycoords=beside, textcoords=beside,
-        arrowprops={"arrowstyle": "-|>", "color": INK, "linewidth": 1.0, "shrinkA": 0, "shrinkB": 0},
-        annotation_clip=False,
-    )  # fmt: skip
-    arrow.set_gid(f"better: {'up' if up else 'down'}")
-
-
-def thinned(times: Sequence[float], ax: Axes, low: float, high: float, need: float) -> list[float]:
-    """Return the times that can be labelled `need` points apart; the first and the last always."""
-    figure = ax.get_figure(root=True)
-    assert figure is not None
-    room = ax.get_position().width * figure.get_size_inches()[0] * 72 * 0.9
-    span = (high - low) or 1.0
-    kept = list(times[:1])
-    for t in times[1:-1]:
-        if (t - kept[-1]) / span * room >= need and (times[-1] - t) / span * room >= need:
-            kept.append(t)
-    return [*kept, *times[-1:]] if len(times) > 1 else kept
-
-
-def counts_under(
-    ax: Axes, times: Sequence[float], counts: Mapping[Any, Mapping[float, int]], words: Mapping[Any, str],
-    seen: Mapping[Any, Look], head: str, label: str,
-) -> None:  # fmt: skip
-    """Write the axis label and, under it, a row of counts for every cohort, each under its time."""
-    ax.set_xlabel(wrapped(label, 60), fontsize=NORMAL, color=INK, labelpad=3)
-    down = 17.0 + LINE * 1.25 * (1 + ax.get_xlabel().count("\n")) + 4
-    foot: Transform = ax.get_xaxis_transform()
-    short = all(len(words[c]) <= 14 for c in counts)
-    ax.annotate(
-        head, (0, 0), xycoords="axes fraction", xytext=(-2, -down), textcoords="offset points", ha="left", va="top",
-        fontsize=SMALL, color=INK, fontstyle="italic", annotation_clip=False,
-    )  # fmt: skip
-    for k, (cohort, row) in enumerate(counts.items()):
-        y = -down - LINE * (k + 1.15)
-        left = min(0.0, -6.0) - 6
-        if short:
-            ax.annotate(
-                literal(words[cohort]), (0, 0), xycoords="axes fraction", xytext=(left, y), textcoords="offset points",
-                ha="right", va="top", fontsize=SMALL, color=INK, annotation_clip=False,
-            )  # fmt: skip
-        else:
-            area = DrawingArea(26, 8, 0, 0)
-            look = seen[cohort]
-            area.add_artist(Line2D([0, 26], [4, 4], color=look.colour, linestyle=look.dash, linewidth=1.6))
-            area.add_artist(Line2D([13], [4], color=look.colour, marker=look.marker, markersize=4.5, linestyle=""))
-            box = AnnotationBbox(
-                area, (0, 0), xybox=(left, y - 1), xycoords="axes fraction", boxcoords="offset points",
-                box_alignment=(1, 1), frameon=False, pad=0, annotation_clip=False,
-            )  # fmt: skip
-            ax.add_artist(box)
-        for t in times:
-            cell = ax.annotate(
-                str(row.get(t, 0)), (t, 0), xycoords=foot, xytext=(0, y), textcoords="offset points", ha="center",
-                va="top", fontsize=SMALL, color=INK, annotation_clip=False,
-            )  # fmt: skip
-            cell.set_gid(f"n: {k}")
-
-
-def bar_key() -> Line2D:
-    """Return the legend's sample of an error bar."""
-    return Line2D([], [], color=FAINT, marker="|", markersize=9, markeredgewidth=1.3, linestyle="")
-
-
-def hollow_key() -> Line2D:
-    """Return the legend's sample of an observed mean."""
-    return Line2D([], [], color=FAINT, marker="o", markersize=7.5, markerfacecolor="none", linestyle="")
-
-
-def thin_key() -> Line2D:
-    """Return the legend's sample of one patient's values."""
-    return Line2D([], [], color=FAINT, linewidth=0.6)
+# Words and numbers ---------------------------------------------------------------------------------------------------

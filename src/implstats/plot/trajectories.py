@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,12 +17,12 @@ from implstats import _check
 from implstats.design.time import Visits
 from implstats.errors import DataError
 from implstats.growth import GrowthResult
-from implstats.plot import style
+from implstats.plot import parts, style
 
 __all__ = ["trajectories"]
 
 GRID = 121
-TICKS = 5
+SLIVER = 0.03
 
 
 def trajectories(
@@ -30,7 +31,7 @@ def trajectories(
     ax: Axes | Sequence[Axes] | None = None,
     at: Any = None,
     level: float | None = None,
-    df: str = "satterthwaite",
+    df: str | None = None,
     spaghetti: bool = False,
     observed: bool = False,
     labels: Mapping[Any, str] | None = None,
@@ -55,8 +56,8 @@ def trajectories(
         last of them. By default every observed time; under irregular times, five round ones.
     level : float, optional
         Level of the intervals; by default 0.95, or the study's.
-    df : {"satterthwaite", "kenward-roger", "normal"}
-        Degrees of freedom of the intervals.
+    df : {"satterthwaite", "kenward-roger", "normal"}, optional
+        Degrees of freedom of the intervals; by default "satterthwaite", or the study's.
     spaghetti : bool
         Whether to draw every patient's observed values as a thin line.
     observed : bool
@@ -94,23 +95,24 @@ def trajectories(
     words = style.label_map(labels)
     times = None if at is None else _check.at(at)
     wide = _check.level(getattr(result, "level", 0.95) if level is None else level)
+    freedom = str(getattr(result, "df", "satterthwaite")) if df is None else df
     _check.flag("spaghetti", spaghetti)
     _check.flag("observed", observed)
     made = {
-        name: _Course(growth, times, wide, df) if isinstance(growth, GrowthResult) else growth
+        name: _Course(growth, times, wide, freedom) if isinstance(growth, GrowthResult) else growth
         for name, growth in found.items()
     }
     cohorts = max(len(c.result.cohorts) for c in made.values() if isinstance(c, _Course))
     height = 3.7 + 0.15 * cohorts
-    axes = style.panels(ax, len(made), (5.6 if len(made) == 1 else 4.9, height), what="outcome")
+    axes = parts.panels(ax, len(made), (5.6 if len(made) == 1 else 4.9, height), what="outcome")
     keyed = False
     for panel, (name, course) in zip(axes, made.items(), strict=True):
         if isinstance(course, str):
-            style.refuse_panel(panel, style.named(words, name), course)
+            parts.refuse_panel(panel, style.named(words, name), course)
             continue
         _draw(panel, course, words, spaghetti=spaghetti, observed=observed, keyed=not keyed)
         keyed = True
-    return axes[0] if isinstance(result, GrowthResult) else style.array_of(axes)
+    return axes[0] if isinstance(result, GrowthResult) else parts.array_of(axes)
 
 
 class _Course:
@@ -119,7 +121,7 @@ class _Course:
     def __init__(self, result: GrowthResult, at: list[float] | None, level: float, df: str) -> None:
         self.result, self.level = result, level
         self.visits = isinstance(result.design.shape, Visits)
-        self.times = at or result.times or _round_times(*result.time_range)
+        self.times = at or result.times or style.round_times(*result.time_range)
         self.low, self.high = self.times[0], self.times[-1]
         if at is None:
             self.low, self.high = result.time_range
@@ -131,7 +133,11 @@ class _Course:
         if not self.visits and self.high > self.low:
             ends = [t for t in result.last_seen.values() if self.low <= t <= self.high]
             grid = sorted({*np.linspace(self.low, self.high, GRID).tolist(), *self.times, *ends})
-            self.curve = result.means(grid, level=level, df=df).tidy()
+            curve = result.means(grid, level=level, df=df).tidy()
+            # Irregular times end a little apart in every cohort; such a sliver is left out, not called extrapolated.
+            end = curve["cohort"].map(result.last_seen).astype(float) if at is None else -np.inf
+            sliver = curve["extrapolated"] & (self.high - end < SLIVER * (self.high - self.low))
+            self.curve = curve[~sliver]
 
     def counts(self) -> tuple[str, dict[Any, dict[float, int]]]:
         """Return what is counted, and cohort -> time -> patients."""
@@ -143,27 +149,15 @@ class _Course:
                 for c in result.cohorts
             }
             return "patients seen", table
-        last = result.augment().groupby([str(result.cohort), str(result.patient)])[str(result.time)].max()
-        by = last.index.get_level_values(0)
-        return "patients seen then or later", {
-            c: {t: int((last[by == c] >= t).sum()) for t in self.times} for c in result.cohorts
-        }
+        last = style.last_visits(result)
+        return "patients seen then or later", {c: {t: int((v >= t).sum()) for t in self.times} for c, v in last.items()}
 
 
-def _round_times(low: float, high: float) -> list[float]:
-    from matplotlib.ticker import MaxNLocator
-
-    inside = [float(t) for t in MaxNLocator(TICKS).tick_values(low, high) if low <= t <= high]
-    return inside or [low, high]
-
-
-def _draw(
-    ax: Axes, course: _Course, words: Mapping[Any, str], *, spaghetti: bool, observed: bool, keyed: bool
-) -> None:
+def _draw(ax: Axes, course: _Course, words: Mapping[Any, str], *, spaghetti: bool, observed: bool, keyed: bool) -> None:
     result = course.result
     seen = style.looks(result.cohorts)
     span = course.high - course.low
-    style.dress(ax)
+    parts.dress(ax)
     if spaghetti:
         _spaghetti(ax, result, seen)
     hatched = False
@@ -171,35 +165,50 @@ def _draw(
         look = seen[cohort]
         points = course.points[course.points["cohort"] == cohort]
         # Error bars at the same visit stand beside each other, not on each other.
-        beside = (k - (len(result.cohorts) - 1) / 2) * 0.012 * span if course.curve is None else 0.0
+        beside = (k - (len(result.cohorts) - 1) / 2) * 0.012 * (span or 2.0) if course.curve is None else 0.0
         if course.curve is not None:
             curve = course.curve[course.curve["cohort"] == cohort]
             hatched |= _curve(ax, curve, look, str(cohort))
             points = points[~points["extrapolated"]]
             ax.plot(
-                points["time"], points["estimate"], color=look.colour, marker=look.marker, markersize=5, linestyle="",
-                zorder=4, gid=f"points: {cohort}",
-            )  # fmt: skip
+                points["time"],
+                points["estimate"],
+                color=look.colour,
+                marker=look.marker,
+                markersize=5,
+                linestyle="",
+                zorder=4,
+                gid=f"points: {cohort}",
+            )
         else:
             x, y = points["time"].to_numpy(float) + beside, points["estimate"].to_numpy(float)
-            ax.vlines(x, points["conf_low"], points["conf_high"], color=look.colour, linewidth=1.3, gid=f"bars: {cohort}")
+            low, high = points["conf_low"].to_numpy(float), points["conf_high"].to_numpy(float)
+            ax.vlines(x, low, high, color=look.colour, linewidth=1.3, gid=f"bars: {cohort}")
             ax.plot(
-                x, y, color=look.colour, linestyle=look.dash, marker=look.marker, markersize=5.5, linewidth=1.8,
-                zorder=4, gid=f"mean: {cohort}", label=style.literal(style.named(words, cohort)),
-            )  # fmt: skip
+                x,
+                y,
+                color=look.colour,
+                linestyle=look.dash,
+                marker=look.marker,
+                markersize=5.5,
+                linewidth=1.8,
+                zorder=4,
+                gid=f"mean: {cohort}",
+                label=style.literal(style.named(words, cohort)),
+            )
         if observed:
             _observed(ax, result, cohort, look, beside)
     pad = 0.05 * span if span else 1.0
     ax.set_xlim(course.low - pad, course.high + pad)
-    ticks = style.thinned(course.times, ax, course.low, course.high, 20.0)
+    ticks = parts.thinned(course.times, ax, course.low, course.high, 20.0)
     ax.set_xticks(ticks, [style.tick(t) for t in ticks])
     if len(ticks) < len(course.times):
         ax.set_xticks(course.times, minor=True)
-    ax.set_ylabel(style.wrapped(style.named(words, result.outcome), 32), fontsize=style.NORMAL, color=style.INK)
+    parts.beside(ax, style.named(words, result.outcome))
     head, counts = course.counts()
     names = {c: style.named(words, c) for c in result.cohorts}
-    style.counts_under(ax, ticks, counts, names, seen, head, style.time_word(result, words))
-    style.better_arrow(ax, result.better)
+    parts.counts_under(ax, ticks, counts, names, seen, head, style.time_word(result, words))
+    parts.better_arrow(ax, result.better)
     if keyed:
         _legend(ax, course, seen, names, hatched=hatched, observed=observed, spaghetti=spaghetti)
 
@@ -215,12 +224,28 @@ def _curve(ax: Axes, curve: pd.DataFrame, look: style.Look, cohort: str) -> bool
         low, high = part["conf_low"].to_numpy(float), part["conf_high"].to_numpy(float)
         if beyond[start]:
             ax.fill_between(
-                x, low, high, facecolor="none", edgecolor=look.colour, hatch="////", linewidth=0.0, alpha=0.55,
+                x,
+                low,
+                high,
+                facecolor="none",
+                edgecolor=look.colour,
+                hatch="////",
+                linewidth=0.0,
+                alpha=0.55,
                 gid=f"extrapolated band: {cohort}",
-            )  # fmt: skip
+            )
             ax.plot(x, y, color=look.colour, linestyle=look.dash, linewidth=1.0, gid=f"extrapolated: {cohort}")
         else:
-            ax.fill_between(x, low, high, color=look.colour, alpha=0.18, linewidth=0, gid=f"band: {cohort}")
+            ax.fill_between(
+                x,
+                low,
+                high,
+                facecolor=(look.colour, 0.16),
+                edgecolor=(look.colour, 0.7),
+                linewidth=0.6,
+                linestyle=look.dash,
+                gid=f"band: {cohort}",
+            )
             ax.plot(x, y, color=look.colour, linestyle=look.dash, linewidth=1.9, zorder=3, gid=f"mean: {cohort}")
     return bool(beyond.any())
 
@@ -228,7 +253,7 @@ def _curve(ax: Axes, curve: pd.DataFrame, look: style.Look, cohort: str) -> bool
 def _runs(flags: NDArray[np.bool_]) -> list[tuple[int, int]]:
     """Return start and stop of every run of equal values."""
     cuts = [0, *(np.flatnonzero(np.diff(flags.astype(int))) + 1).tolist(), len(flags)]
-    return list(zip(cuts[:-1], cuts[1:], strict=True))
+    return list(itertools.pairwise(cuts))
 
 
 def _spaghetti(ax: Axes, result: GrowthResult, seen: Mapping[Any, style.Look]) -> None:
@@ -239,9 +264,13 @@ def _spaghetti(ax: Axes, result: GrowthResult, seen: Mapping[Any, style.Look]) -
         xy = part[[time, outcome]].to_numpy(float)
         cuts = np.flatnonzero(part[patient].to_numpy()[1:] != part[patient].to_numpy()[:-1]) + 1
         strands = LineCollection(
-            np.split(xy, cuts), colors=look.colour, linewidths=0.5, alpha=max(0.06, min(0.3, 20 / (len(cuts) + 1))),
-            zorder=1, rasterized=len(xy) > 2000,
-        )  # fmt: skip
+            np.split(xy, cuts),
+            colors=look.colour,
+            linewidths=0.5,
+            alpha=max(0.06, min(0.3, 20 / (len(cuts) + 1))),
+            zorder=1,
+            rasterized=len(xy) > 2000,
+        )
         strands.set_gid(f"patients: {name}")
         ax.add_collection(strands)
     ax.autoscale_view()
@@ -253,29 +282,41 @@ def _observed(ax: Axes, result: GrowthResult, cohort: Any, look: style.Look, bes
     rows = result.augment()
     mean = rows[rows[str(result.cohort)] == cohort].groupby(str(result.time))[str(result.outcome)].mean()
     ax.plot(
-        mean.index.to_numpy(float) + beside, mean.to_numpy(float), linestyle="", marker=look.marker, markersize=8.5,
-        markerfacecolor="none", markeredgecolor=look.colour, markeredgewidth=0.9, zorder=5, gid=f"observed: {cohort}",
-    )  # fmt: skip
+        mean.index.to_numpy(float) + beside,
+        mean.to_numpy(float),
+        linestyle="",
+        marker=look.marker,
+        markersize=8.5,
+        markerfacecolor="none",
+        markeredgecolor=look.colour,
+        markeredgewidth=0.9,
+        zorder=5,
+        gid=f"observed: {cohort}",
+    )
 
 
 def _legend(
-    ax: Axes, course: _Course, seen: Mapping[Any, style.Look], names: Mapping[Any, str], *, hatched: bool,
-    observed: bool, spaghetti: bool,
-) -> None:  # fmt: skip
-    handles: list[Any] = [style.key(look) for look in seen.values()]
+    ax: Axes,
+    course: _Course,
+    seen: Mapping[Any, style.Look],
+    names: Mapping[Any, str],
+    *,
+    hatched: bool,
+    observed: bool,
+    spaghetti: bool,
+) -> None:
+    handles: list[Any] = [parts.key(look) for look in seen.values()]
     words = [names[c] for c in seen]
     interval = f"{100 * course.level:g} % interval"
-    handles.append(
-        style.bar_key() if course.curve is None else Patch(facecolor=style.FAINT, alpha=0.3, linewidth=0)
-    )
+    handles.append(parts.bar_key() if course.curve is None else Patch(facecolor=style.FAINT, alpha=0.3, linewidth=0))
     words.append(interval)
     if hatched:
         handles.append(Patch(facecolor="none", edgecolor=style.FAINT, hatch="////", linewidth=0.0))
-        words.append("extrapolated")
+        words.append("extrapolated beyond what was seen")
     if observed:
-        handles.append(style.hollow_key())
+        handles.append(parts.hollow_key())
         words.append("observed mean")
     if spaghetti:
-        handles.append(style.thin_key())
+        handles.append(parts.thin_key())
         words.append("one patient")
-    style.legend_above(ax, handles, words)
+    parts.legend_above(ax, handles, words)

@@ -1,0 +1,208 @@
+"""What a run found out, and the sentences and rounded numbers that readers get of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pandas as pd
+
+from implstats import _check
+from implstats.batch.plan import Plan
+from implstats.study import CohortComparison, Overall
+from implstats.tables import to_text, write_number
+
+__all__ = ["CORRECTION", "Answers", "fixed", "places", "retained", "short_p", "with_interval"]
+
+CORRECTION = {"holm": "Holm", "bonferroni": "Bonferroni", "fdr_bh": "Benjamini-Hochberg", "none": "not corrected"}
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """Everything that a run found out.
+
+    Attributes
+    ----------
+    plan : Plan
+    frame : pandas.DataFrame
+        The data as they were read.
+    study : CohortComparison
+    overall : Overall or None
+        The mean over outcomes; None with the reason in `no_overall`.
+    tables : mapping
+        Outcome -> kind -> table.
+    files : mapping
+        Outcome -> its name in files.
+    """
+
+    plan: Plan
+    frame: pd.DataFrame
+    study: CohortComparison
+    overall: Overall | None
+    no_overall: str
+    tables: Mapping[str, Mapping[str, pd.DataFrame]]
+    files: Mapping[str, str]
+
+    @property
+    def labels(self) -> dict[Any, str]:
+        """What readers see, by column and by cohort (a cohort may be a number)."""
+        cohorts = {c: self.plan.labels[str(c)] for c in self.study.cohorts if str(c) in self.plan.labels}
+        return dict(self.plan.labels) | cohorts
+
+    @property
+    def words(self) -> dict[Any, str]:
+        """The same for sentences, where "month 36" reads better than "Months since the start of treatment 36"."""
+        time = self.plan.roles.time
+        return {k: v for k, v in self.labels.items() if k != time or " " not in v}
+
+    @property
+    def level(self) -> str:
+        """The level of the intervals, as a percentage."""
+        return f"{100 * self.study.level:.10g}%"
+
+    def when(self, t: float) -> str:
+        """Return a time in a sentence: month 36."""
+        time = self.plan.roles.time
+        return f"{self.words.get(time, time)} {_check.show(t)}"
+
+    def rows(self, outcome: str | None = None) -> list[dict[str, Any]]:
+        """Return the rows of the comparison, of one outcome or of all that could be analysed."""
+        table = self.study.tidy()
+        kept = table[
+            (table["error"] == "") & (table["outcome"].isin(self.study.fits if outcome is None else [outcome]))
+        ]
+        return [{str(k): v for k, v in row.items()} for row in kept.to_dict("records")]
+
+    def answer(self) -> list[str]:
+        """Return the sentences about the last time."""
+        return self._at(max(self.study.at))
+
+    def other_times(self) -> list[str]:
+        """Return the sentences about the other times, the latest first."""
+        times = sorted(self.study.at, reverse=True)[1:]
+        return [sentence for t in times for sentence in self._at(t)]
+
+    def _at(self, t: float) -> list[str]:
+        return replace(self.study, at=[t], errors={}).in_words(self.words)
+
+    def over_outcomes(self) -> list[str]:
+        """Return the mean over outcomes in sentences, the last time first; none if there is one outcome only."""
+        if self.overall is None or len(self.overall.outcomes) < 2:
+            return []
+        count = len(self.overall.outcomes)
+        every = "both outcomes" if count == 2 else f"all {count} outcomes"
+        found = {(r["quantity"], r["cohort"], r["time"]): r for r in self.overall.tidy().to_dict("records")}
+        told = []
+        for t in sorted(self.study.at, reverse=True):
+            sizes, kept = [], []
+            for cohort in self.study.cohorts:
+                d, name = found["d", cohort, t], f"cohort {self.plan.label(cohort)}"
+                ends = f"{fixed(d['conf_low'], 2)} to {fixed(d['conf_high'], 2)}"
+                sizes.append(f"{fixed(d['estimate'], 2)} SD in {name} ({self.level} interval {ends})")
+                share = found.get(("retained", cohort, t))
+                # A share of an improvement that may be none has no meaning.
+                if share and found["d", self.study.reference, t]["conf_low"] > 0:
+                    ends = f"{_percent(share['conf_low'])} to {_percent(share['conf_high'])}"
+                    kept.append(f"{name} kept {_percent(share['estimate'])} ({self.level} interval {ends})")
+            line = f"Over {every} together, at {self.when(t)}, the mean improvement was {' and '.join(sizes)}"
+            told.append(f"{line}: {'; '.join(kept)}." if kept else f"{line}.")
+        return told
+
+    def straight_lines(self) -> list[str]:
+        """Return what a reader must know of models that read every time off a straight line."""
+        told = []
+        for name, fit in self.study.fits.items():
+            if fit.design.shape.word == "linear":
+                tested = [line for line in fit.header() if line.startswith("straight lines against")]
+                told.append(
+                    f"{self.plan.label(name)} was modelled as a straight line for each cohort"
+                    f"{': ' if tested else ''}{''.join(tested)}. The means at single times are read off the lines; "
+                    "compare them with the observed means in the table."
+                )
+        return told
+
+    def what_sd_is(self) -> str:
+        """Return what an SD is, in points of each scale."""
+        sizes = {r["outcome"]: f"{self.plan.label(r['outcome'])} {r['sd']:.3g}" for r in self.rows()}
+        points = "" if self.study.sd == "own" else f", in points of the scale: {', '.join(sizes.values())}"
+        return (
+            f"SD: the spread between patients, by which improvements on different scales can be compared{points}. "
+            "Positive is improvement, whichever way the scale runs."
+        )
+
+    def picture(self, name: str, outcome: str) -> str:
+        """Return what a picture shows, for readers who cannot see it."""
+        time = self.plan.label(self.plan.roles.time)
+        cohorts = " and ".join(self.plan.label(c) for c in self.study.cohorts)
+        if name == "trajectories":
+            ways = []
+            for key, tables in self.tables.items():
+                means = tables["means"]
+                for cohort in self.study.cohorts:
+                    values = means.loc[means["cohort"] == cohort, "estimate"].to_numpy()
+                    way = f"from {values[0]:.3g} to {values[-1]:.3g}"
+                    ways.append(f"{self.plan.label(key)}, {self.plan.label(cohort)}: {way}")
+            return f"Estimated mean of each cohort over {time}, with {self.level} intervals. {'; '.join(ways)}."
+        if name == "effect_forest":
+            return f"Standardised improvement d of {cohorts}, and their difference, with {self.level} intervals."
+        if name == "missingness":
+            return f"Share of patients of {cohorts} who were seen, over {time}."
+        return f"Residuals of the model of {self.plan.label(outcome)}: against fitted values, and against the normal."
+
+    def on_screen(self) -> str:
+        """Return the answer for a terminal: sentences, then the table."""
+        p = "p" if self.study.correction == "none" else f"p ({CORRECTION[self.study.correction]})"
+        shown = [
+            {
+                "outcome": self.plan.label(row["outcome"]),
+                self.plan.roles.time: _check.show(row["time"]),
+                "cohort": self.plan.label(row["cohort"]),
+                "d": fixed(row["d"], 2),
+                "d of reference": fixed(row["d_reference"], 2),
+                "difference": with_interval(row, "d_difference", 2),
+                "retained": retained(row),
+                p: short_p(row["p_corrected"]),
+            }
+            for row in self.rows()
+        ]
+        return "\n\n".join([*self.answer(), *self.over_outcomes()[:1], to_text(pd.DataFrame(shown))])
+
+
+def places(sd: float) -> int:
+    """Return decimals so that rounding moves a value by at most a fiftieth of the SD."""
+    return max(0, math.ceil(-math.log10(0.04 * sd))) if sd > 0 and math.isfinite(sd) else 2
+
+
+def fixed(value: float, decimals: int) -> str:
+    """Write a number with a fixed number of decimals, never as -0."""
+    text = f"{value:.{decimals}f}"
+    return text[1:] if text.startswith("-") and float(text) == 0 else text
+
+
+def with_interval(row: Mapping[str, Any], word: str, decimals: int) -> str:
+    """Write a number of a row with its interval: 0.90 [0.69, 1.11]."""
+    value, low, high = (fixed(row[f"{word}{end}"], decimals) for end in ("", "_low", "_high"))
+    return f"{value} [{low}, {high}]"
+
+
+def short_p(value: float) -> str:
+    """Write a p-value to three places; a very small one in words, since < opens a tag in Markdown."""
+    return "below .001" if value < 0.001 else write_number(float(value), "p_value")
+
+
+def _percent(value: float) -> str:
+    return f"{fixed(100 * value, 0)} %"
+
+
+def retained(row: Mapping[str, Any]) -> str:
+    """Write the improvement retained with its confidence set, in words where the set is no interval."""
+    if row["change_reference"] <= 0:
+        return "none to name: the reference did not improve"
+    share, low, high = (_percent(row[k]) for k in ("retained", "retained_low", "retained_high"))
+    if row["retained_set"] == "bounded":
+        return f"{share} [{low}, {high}]"
+    if row["retained_set"] == "outside":
+        return f"{share}, with no bounds: only {low} to {high} is excluded"
+    return f"{share}, with no bounds: no value is excluded"

@@ -1,0 +1,216 @@
+"""A study's visits, checked: one row per patient and visit, one cohort per patient, a baseline to count from."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from implstats import _check
+from implstats._check import Faults
+from implstats.design import rhs
+from implstats.design.frames import Codes, codes, drop_missing, elapsed, numeric, repeated
+from implstats.design.mixed import no_missing_ids
+from implstats.errors import DataError
+
+__all__ = ["MANY_TIMES", "CheckedVisits", "Roles", "checked_visits"]
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.intp]
+
+MANY_TIMES = 20
+
+
+@dataclass(frozen=True)
+class Roles:
+    """Which column plays which part."""
+
+    outcome: Hashable
+    time: Hashable
+    patient: Hashable
+    cohort: Hashable
+    reference: Any
+    baseline: Any
+    adjust: Any
+    groups: tuple[Hashable, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class CheckedVisits:
+    """The rows that are used, as arrays.
+
+    Attributes
+    ----------
+    frame : the used rows.
+    y, t : (n,) outcome and time.
+    where, distinct : (n,) index of each row's time among the sorted distinct times.
+    patients, cohorts : codes, the reference cohort first.
+    baseline : the time that change is counted from.
+    given, dropped, added : rows in the frame, dropped by reason, and made from a baseline column.
+    """
+
+    frame: pd.DataFrame
+    y: Floats
+    t: Floats
+    where: Ints
+    distinct: Floats
+    patients: Codes
+    cohorts: Codes
+    baseline: float
+    given: int
+    dropped: Mapping[str, int]
+    added: int
+
+    def cohort_of_patient(self) -> Ints:
+        """Return the cohort code of each patient."""
+        out = np.empty(len(self.patients.levels), dtype=np.intp)
+        out[self.patients.of_row] = self.cohorts.of_row
+        return out
+
+    def seen(self) -> Ints:
+        """Return the number of visits per cohort and distinct time."""
+        shape = (len(self.cohorts.levels), len(self.distinct))
+        counts = np.bincount(self.cohorts.of_row * shape[1] + self.where, minlength=shape[0] * shape[1])
+        return np.asarray(counts.reshape(shape), dtype=np.intp)
+
+
+def checked_visits(
+    frame: pd.DataFrame, roles: Roles, *, missing: str, time_unit: str | None, slopes: bool
+) -> CheckedVisits:
+    """Return the visits that are used; every fault of a stage (columns, values, rows) is reported together."""
+    _check.frame(frame)
+    faults = Faults()
+    from_column = not isinstance(roles.baseline, int | float | np.number)
+    covariates = _columns_exist(frame, roles, from_column, faults)
+    no_missing_ids(frame, faults, patient=roles.patient)
+    faults.settle()
+
+    given, added, baseline = len(frame), 0, roles.baseline
+    t = elapsed(frame, roles.time, roles.patient, time_unit, faults)
+    faults.settle()
+    if from_column:
+        frame, t, added = _with_baseline(frame, t, roles, covariates, faults)
+        baseline = 0.0
+    y = numeric(frame, "outcome", roles.outcome, faults)
+    masks = {f"{roles.outcome} missing": np.isnan(y), f"{roles.time} missing": np.isnan(t)}
+    for argument, names in (("cohort", [roles.cohort]), ("adjust", covariates), ("groups", roles.groups)):
+        for name in names:
+            if pd.api.types.is_float_dtype(frame[name].dtype):
+                numeric(frame, argument, name, faults)
+            masks[f"{name} missing"] = frame[name].isna().to_numpy()
+    faults.settle()
+    kept, dropped = drop_missing(masks, missing, frame.index)
+    if not kept.any():
+        raise DataError(f"outcome={_check.show(roles.outcome)}: no row has all its columns; {', '.join(dropped)}")
+    if not kept.all():
+        frame, y, t = frame.loc[kept], y[kept], t[kept]
+    patients = codes(frame[roles.patient], ordered=False)
+    cohorts = _reference_first(codes(frame[roles.cohort]), roles)
+    where, distinct = pd.factorize(t, sort=True)
+    visits = CheckedVisits(
+        frame, y, t, where, np.asarray(distinct), patients, cohorts, float(baseline), given, dropped, added
+    )
+    _rows_agree(visits, roles, slopes, faults)
+    faults.settle()
+    return visits
+
+
+def _columns_exist(frame: pd.DataFrame, roles: Roles, from_column: bool, faults: Faults) -> list[Hashable]:
+    """Return the covariates' columns; a role that names no column is a fault."""
+    _check.columns(frame, faults, outcome=roles.outcome, time=roles.time, patient=roles.patient, cohort=roles.cohort)
+    for name in roles.groups:
+        _check.columns(frame, faults, groups=name)
+    if from_column:
+        _check.columns(frame, faults, baseline=roles.baseline)
+    covariates: list[Hashable] = []
+    try:
+        if roles.adjust is not None:
+            covariates = list(rhs.needed_columns(roles.adjust, frame.columns, "adjust"))
+    except DataError as error:
+        faults.take(error)
+    faults.settle()
+    for name in covariates:
+        if name in (roles.outcome, roles.time, roles.cohort, roles.patient):
+            faults.add(
+                "adjust", roles.adjust, f"{_check.show(name)} has a role of its own", "use fit_mixed for other formulas"
+            )
+    return covariates
+
+
+def _with_baseline(
+    frame: pd.DataFrame, t: Floats, roles: Roles, covariates: Sequence[Hashable], faults: Faults
+) -> tuple[pd.DataFrame, Floats, int]:
+    """Return the frame with one row more a patient: the baseline column as the visit at time 0."""
+    column, patient = roles.baseline, roles.patient
+    if np.any(t == 0):
+        already = f"there are visits at {roles.time}=0 already ({_check.rows(frame.index[t == 0])})"
+        faults.add("baseline", column, already, "say baseline=0")
+    values = pd.Series(numeric(frame, "baseline", column, faults))
+    faults.settle()
+    of_row = codes(frame[patient], ordered=False)
+    grouped = values.groupby(of_row.of_row)
+    varying = np.flatnonzero((grouped.max() - grouped.min()).to_numpy() > 0)
+    if len(varying):
+        who = _check.show(of_row.levels[varying[0]])
+        faults.add("baseline", column, f"patient {who} has several values", "a baseline has one a patient")
+    faults.settle()
+    names = list(dict.fromkeys([patient, roles.cohort, *covariates, *roles.groups]))
+    first = ~frame[patient].duplicated()
+    start = frame.loc[first, names].copy()
+    start[roles.outcome] = grouped.first().to_numpy()
+    both = pd.concat([start, frame[[*names, roles.outcome]]])
+    return both, np.concatenate([np.zeros(len(start)), t]), len(start)
+
+
+def _reference_first(cohorts: Codes, roles: Roles) -> Codes:
+    levels = cohorts.levels
+    if len(levels) == 1:
+        only = _check.show(levels[0])
+        raise DataError(f"cohort={_check.show(roles.cohort)}: one cohort only ({only}); a comparison takes two")
+    if len(levels) > MANY_TIMES:
+        raise DataError(
+            f"cohort={_check.show(roles.cohort)}: {len(levels)} different values; name the column with the cohorts"
+        )
+    if roles.reference not in levels:
+        raise DataError(
+            f"reference={_check.show(roles.reference)}: no such cohort{_check.nearest(roles.reference, levels)}"
+        )
+    k = levels.index(roles.reference)
+    order = [k, *(j for j in range(len(levels)) if j != k)]
+    rank = np.empty(len(order), dtype=np.intp)
+    rank[order] = np.arange(len(order))
+    return Codes(rank[cohorts.of_row], [levels[j] for j in order])
+
+
+def _rows_agree(visits: CheckedVisits, roles: Roles, slopes: bool, faults: Faults) -> None:
+    """Record what rows say against each other: repeated visits, changing cohorts, too few visits, no baseline."""
+    y, t, patients = visits.y, visits.t, visits.patients
+    if np.ptp(y) == 0:
+        constant = f"constant at {_check.show(float(y[0]))}"
+        faults.add("outcome", roles.outcome, constant, "there is nothing to explain")
+    twice = repeated(patients.of_row, visits.where, (len(patients.levels), len(visits.distinct)))
+    if len(twice):
+        who = _check.show(patients.levels[patients.of_row[twice[0]]])
+        when = f"{roles.time}={_check.show(float(t[twice[0]]))}"
+        rows = _check.rows(visits.frame.index[twice])
+        remedy = "keep one row per patient and visit"
+        faults.add("patient", roles.patient, f"patient {who} has two rows at {when} ({rows})", remedy)
+    changed = np.flatnonzero(visits.cohort_of_patient()[patients.of_row] != visits.cohorts.of_row)
+    if len(changed):
+        who = _check.show(patients.levels[patients.of_row[changed[0]]])
+        rows = _check.rows(visits.frame.index[changed])
+        remedy = "give each patient one cohort"
+        faults.add("cohort", roles.cohort, f"patient {who} is in more than one cohort ({rows})", remedy)
+    if not np.any(t == visits.baseline):
+        first = _check.show(float(visits.distinct[0]))
+        remedy = f"say baseline={first}, or name a column with the value before treatment"
+        faults.add("baseline", visits.baseline, f"no visit at this time; the first is at {first}", remedy)
+    most = int(np.bincount(patients.of_row).max())
+    if most == 1:
+        faults.add("patient", roles.patient, "every patient has one visit", "change takes two visits or more")
+    elif slopes and most < 3:
+        faults.add("random", "slope", "no patient has three visits", "say random='intercept'")

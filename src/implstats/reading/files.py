@@ -1,0 +1,173 @@
+"""A study's text file as a table: every cell as it was written, or a complaint that names the line."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import re
+from collections.abc import Hashable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from implstats import _check
+from implstats._check import Faults, nearest, show
+from implstats.errors import DataError
+from implstats.reading.values import Codes, Ranges, read_rules
+
+__all__ = ["read_data"]
+
+
+def read_data(
+    path: str | os.PathLike[str],
+    *,
+    separator: str = ",",
+    decimal: str = ".",
+    missing_codes: Codes | None = None,
+    ranges: Ranges | None = None,
+) -> pd.DataFrame:
+    r"""Tell what a file holds, read without guessing.
+
+    Parameters
+    ----------
+    path : str or path
+        A text file in UTF-8 whose first line names the columns.
+    separator : str
+        One character between the cells: ``","``, ``";"`` or ``"\t"``.
+    decimal : {".", ","}
+        The decimal sign of numbers.
+    missing_codes : sequence, or mapping of column to sequence, optional
+        Values that stand for "missing", for example ``[999]``. A list holds for every column, the patients' ids among
+        them: where a code may be a value, name the columns, ``{"bsi": [999]}``.
+    ranges : mapping of column to (low, high), optional
+        The values that can be, both ends included, for example ``{"bsi": (0, 4)}``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a line. A column is numeric if every cell is a number; else it is text. An empty cell is missing, and so
+        is NA or NaN in a column of numbers. A column in which a number starts with 0, such as 007, stays text.
+        ``frame.attrs["implstats"]["missing_codes"]`` counts the codes that were replaced, per column.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, empty or not UTF-8, has the wrong separator or decimal sign, lines of unequal length, or
+        a value outside its range; the message names the line.
+
+    Examples
+    --------
+    >>> from implstats import read_data
+    >>> from implstats.examples import example_files
+    >>> visits = read_data(example_files("reorganisation")[0], ranges={"bsi": (0, 4), "sipp": (1, 4)})
+    >>> visits.shape
+    (388, 11)
+    """
+    faults = Faults()
+    if not isinstance(separator, str) or len(separator) != 1 or separator in '"\r\n':
+        faults.add("separator", separator, "not one character", "give ',', ';' or '\\t'")
+    if decimal not in (".", ","):
+        faults.add("decimal", decimal, "not a decimal sign", "give '.' or ','")
+    if separator == decimal:
+        faults.add("decimal", decimal, "the same as separator=", "one of the two must differ")
+    faults.settle()
+    header, rows, lines = _cells(path, separator)
+    rules = read_rules(missing_codes, ranges, header, faults)
+    columns: dict[str, pd.Series[Any]] = {}
+    counts: dict[str, int] = {}
+    for name, cells in zip(header, zip(*rows, strict=True), strict=True):
+        text = pd.Series(cells, index=lines, dtype="str").str.strip()
+        coded = text.isin(rules.words(name))
+        values = _typed(name, text.mask(coded | (text == "")), decimal, faults)
+        columns[name], replaced = rules.apply(name, values, faults, _lines)
+        if replaced + coded.sum():
+            counts[name] = int(replaced + coded.sum())
+    faults.settle()
+    frame = pd.DataFrame(columns).reset_index(drop=True)
+    frame.attrs["implstats"] = {"missing_codes": counts}
+    return frame
+
+
+def _text(path: str | os.PathLike[str]) -> str:
+    """Return what the file holds, or say why it cannot be read."""
+    if not isinstance(path, str | os.PathLike):
+        raise DataError(f"path={show(path)}: not the path of a file")
+    file = Path(path)
+    here = f"path={str(file)!r}"
+    if file.is_dir():
+        raise DataError(f"{here}: a folder, not a file")
+    if not file.is_file():
+        there = sorted(f.name for f in file.parent.glob(f"*{file.suffix}"))
+        raise DataError(f"{here}: no such file{nearest(file.name, there)}")
+    raw = file.read_bytes()
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        fault = f"not UTF-8: byte 0x{raw[error.start]:02x} at position {error.start} (line {line})"
+        raise DataError(f"{here}: {fault}; save the table as CSV in UTF-8") from None
+
+
+def _cells(path: str | os.PathLike[str], separator: str) -> tuple[list[str], list[list[str]], list[int]]:
+    """Return the header, the rows, and the line on which each row ends."""
+    here = f"path={str(path)!r}"
+    reader = csv.reader(io.StringIO(_text(path), newline=""), delimiter=separator, strict=True)
+    try:
+        found = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
+    except csv.Error as error:
+        raise DataError(f"{here}: line {reader.line_num} cannot be read, {error}; look for a stray quote") from None
+    if not found:
+        raise DataError(f"{here}: the file is empty")
+    header = [name.strip() for name in found[0][1]]
+    _check_header(header, here, separator)
+    lines, rows = [line for line, _ in found[1:]], [row for _, row in found[1:]]
+    if not rows:
+        raise DataError(f"{here}: a first line with names and no rows")
+    uneven = [line for line, row in zip(lines, rows, strict=True) if len(row) != len(header)]
+    if uneven:
+        remedy = "quote cells that hold the separator"
+        raise DataError(f"{here}: not {len(header)} cells, as in the first line, in {_lines(uneven)}; {remedy}")
+    return header, rows, lines
+
+
+def _check_header(header: list[str], here: str, separator: str) -> None:
+    for other in (",", ";", "\t", "|"):
+        if len(header) == 1 and other != separator and other in header[0]:
+            fault = f"the file has one column, {header[0]!r}, which holds {other!r}"
+            raise DataError(f"separator={show(separator)}: {fault}; give separator={other!r}")
+    faults = Faults()
+    if "" in header:
+        faults.say(f"{here}: column {header.index('') + 1} has no name in the first line; name it")
+    for name in dict.fromkeys(n for n in header if n and header.count(n) > 1):
+        faults.say(f"{here}: the column {name!r} occurs twice; rename or drop one")
+    faults.settle()
+
+
+def _lines(lines: Iterable[Hashable]) -> str:
+    return _check.rows(lines).replace("row", "line", 1)
+
+
+def _typed(name: str, text: pd.Series[Any], decimal: str, faults: Faults) -> pd.Series[Any]:
+    """Return the column as numbers if every cell is one, else as text."""
+    cells = text[text.notna() & ~text.isin(["NA", "NaN", "nan"])]
+    if cells.empty:
+        return pd.Series(np.nan, index=text.index)
+    if cells.str.match(r"[+-]?0\d").any():
+        return text
+    if _all_numbers(cells, decimal):
+        return pd.to_numeric(cells.str.replace(decimal, ".", regex=False)).reindex(text.index)
+    other = "," if decimal == "." else "."
+    if _all_numbers(cells, other):
+        first = cells[cells.str.contains(other, regex=False)]
+        kind = "comma" if other == "," else "point"
+        fault = f"{name!r} holds numbers with a decimal {kind}, such as {first.iloc[0]!r} ({_lines(first.index[:1])})"
+        faults.add("decimal", decimal, fault, f"give decimal={other!r}")
+    return text
+
+
+def _all_numbers(cells: pd.Series[Any], decimal: str) -> bool:
+    sign = re.escape(decimal)
+    return bool(cells.str.fullmatch(rf"[+-]?(\d+({sign}\d*)?|{sign}\d+)([eE][+-]?\d+)?").all())

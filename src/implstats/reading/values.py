@@ -1,0 +1,120 @@
+"""Which values of a column stand for "missing", and which can be at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import pandas as pd
+
+from implstats import _check
+from implstats._check import Faults, nearest, show
+
+__all__ = ["Codes", "Ranges", "Rules", "is_range", "missing_ids", "read_rules", "whole_numbers"]
+
+Codes: TypeAlias = Sequence[object] | Mapping[str, Sequence[object]]
+Ranges: TypeAlias = Mapping[str, tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class Rules:
+    """Column -> codes that stand for "missing", and column -> lowest and highest value that can be."""
+
+    codes: Mapping[str, list[Any]]
+    ranges: Mapping[str, tuple[float, float]]
+
+    def words(self, column: str) -> list[str]:
+        """Return the codes of a column that are text."""
+        return [code for code in self.codes.get(column, []) if isinstance(code, str)]
+
+    def apply(
+        self,
+        column: str,
+        values: pd.Series[Any],
+        faults: Faults,
+        place: Callable[[Iterable[Hashable]], str] = _check.rows,
+    ) -> tuple[pd.Series[Any], int]:
+        """Return the values with codes as missing, and how many there were; record what lies outside the range.
+
+        `place` says where the labels of offending rows are.
+        """
+        is_number = pd.api.types.is_numeric_dtype(values.dtype) and not pd.api.types.is_bool_dtype(values.dtype)
+        coded = values.isin([code for code in self.codes.get(column, []) if not isinstance(code, str)])
+        replaced = int(coded.sum()) if is_number else 0
+        if replaced:
+            values = values.mask(coded)
+        if column in self.ranges:
+            low, high = self.ranges[column]
+            numbers = pd.to_numeric(values, errors="coerce")
+            wrong = values.notna() & ~numbers.between(low, high)
+            if wrong.any():
+                few = ", ".join(dict.fromkeys(show(v) for v in values[wrong].iloc[: _check.SHOWN]))
+                fault = f"{few} in {place(values.index[wrong])}, outside the range"
+                faults.add(f"ranges[{show(column)}]", (low, high), fault, "correct it, or name it in missing_codes")
+        return values, replaced
+
+
+def read_rules(missing_codes: object, ranges: object, columns: Sequence[str], faults: Faults) -> Rules:
+    """Return the rules of a call, and record what is wrong with them."""
+    rules = Rules(_codes(missing_codes, columns, faults), _ranges(ranges, columns, faults))
+    for column, (low, high) in rules.ranges.items():
+        for code in rules.codes.get(column, []):
+            if not isinstance(code, str) and low <= code <= high:
+                fault = f"inside the range of {show(column)}, {show((low, high))}"
+                faults.add("missing_codes", code, fault, "it may be a value")
+    return rules
+
+
+def _codes(given: object, columns: Sequence[str], faults: Faults) -> dict[str, list[Any]]:
+    if given is None:
+        return {}
+    named = isinstance(given, Mapping)
+    out = {}
+    for column, codes in given.items() if isinstance(given, Mapping) else [("", given)]:
+        if named and column not in columns:
+            faults.say(f"missing_codes: no column {show(column)}{nearest(column, columns)}")
+        elif isinstance(codes, str) or not isinstance(codes, Iterable):
+            faults.add("missing_codes", given, "not a list", "write missing_codes=[999]")
+        else:
+            out |= dict.fromkeys([column] if named else columns, list(codes))
+    return out
+
+
+def _ranges(given: object, columns: Sequence[str], faults: Faults) -> dict[str, tuple[float, float]]:
+    if not isinstance(given, Mapping | None):
+        faults.add("ranges", given, "not a range per column", "write ranges={'bsi': (0, 4)}")
+        return {}
+    out = {}
+    for column, bounds in (given or {}).items():
+        if column not in columns:
+            faults.say(f"ranges: no column {show(column)}{nearest(column, columns)}")
+        elif not is_range(bounds):
+            faults.add(f"ranges[{show(column)}]", bounds, "not a low and a high value", "write (0, 4)")
+        else:
+            out[column] = (bounds[0], bounds[1])
+    return out
+
+
+def is_range(value: Any) -> bool:
+    """Tell whether this is a low and a high number."""
+    try:
+        low, high = value
+        return bool(float(low) <= float(high))
+    except (TypeError, ValueError):
+        return False
+
+
+def missing_ids(frame: pd.DataFrame, patient: str, faults: Faults) -> None:
+    """Record rows that name no patient."""
+    empty = frame[patient].isna().to_numpy()
+    if empty.any():
+        where = _check.rows(frame.index[empty])
+        faults.add("patient", patient, f"missing in {where}", "give each row its patient, or drop the rows yourself")
+
+
+def whole_numbers(times: Any) -> Any:
+    """Return times as whole numbers if all are."""
+    array = np.asarray(times, dtype=float)
+    return array.astype(np.int64) if (array == np.rint(array)).all() else array

@@ -1,0 +1,133 @@
+"""A comparison of cohorts in sentences: the answer, what the design cannot separate, and the methods."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from implstats import _check
+
+if TYPE_CHECKING:
+    from implstats.study.compare import CohortComparison
+
+__all__ = ["Words"]
+
+
+@dataclass(frozen=True)
+class Words:
+    """Sentences about a comparison; `labels` are words to use in place of outcome, time and cohort names."""
+
+    study: CohortComparison
+    labels: Mapping[str, str]
+
+    def __call__(self, name: Any) -> str:
+        """Return the label of a name, or the name."""
+        return self.labels.get(str(name), str(name))
+
+    @property
+    def _interval(self) -> str:
+        return f"{100 * self.study.level:.10g}% interval"
+
+    def answer(self) -> list[str]:
+        """Return three sentences for the last time, then what the other times say, then what failed."""
+        study, table, said = self.study, self.study.tidy(), []
+        for cohort in study.cohorts[1:]:
+            for t in sorted(study.at, reverse=True):
+                rows = table[(table["time"] == t) & (table["cohort"] == cohort)].to_dict("records")
+                said += self._time(rows, first=t == max(study.at))
+        return said + [f"{self(name)} could not be analysed: {why}" for name, why in study.errors.items()]
+
+    def _time(self, rows: Sequence[Mapping[Any, Any]], *, first: bool) -> list[str]:
+        cohort, reference = (f"cohort {self(rows[0][k])}" for k in ("cohort", "reference"))
+        when = f"{self(self.study.time)} {_check.show(rows[0]['time'])}"
+        sizes = [_joined(f"{r[k]:.2f} SD in {self(r['outcome'])}" for r in rows) for k in ("d_reference", "d")]
+        gaps = _joined(
+            f"{r['d_difference']:.2f} SD in {self(r['outcome'])} "
+            f"({self._interval} {r['d_difference_low']:.2f} to {r['d_difference_high']:.2f})"
+            for r in rows
+        )
+        kept = _joined(self._kept(r) for r in rows)
+        said = [f"At {when}, {reference} had improved by {sizes[0]}; {cohort} by {sizes[1]}."]
+        if first:
+            said.append(f"The difference ({cohort} minus {reference}; below zero is less improvement) is {gaps}.")
+        said.append(f"C{cohort[1:]} kept {kept} of the improvement of {reference}.")
+        if self.study.margin is not None:
+            verdicts = "; ".join(f"{self(r['outcome'])}: {r['against_margin']}" for r in rows)
+            said.append(f"Against a margin of {self.study.margin:g} SD: {verdicts}.")
+        return said
+
+    def _kept(self, row: Mapping[Any, Any]) -> str:
+        name = self(row["outcome"])
+        if row["change_reference"] <= 0:
+            return f"no share that can be named in {name} (the reference did not improve)"
+        share, low, high = (100 * row[k] for k in ("retained", "retained_low", "retained_high"))
+        if row["retained_set"] == "bounded":
+            return f"{share:.0f} % in {name} ({self._interval} {low:.0f} % to {high:.0f} %)"
+        if row["retained_set"] == "outside":
+            return f"{share:.0f} % in {name} (not bounded: only {low:.0f} % to {high:.0f} % is excluded)"
+        return f"{share:.0f} % in {name} (not bounded: no value is excluded)"
+
+    def limits(self) -> list[str]:
+        """Return what this design cannot separate, whatever the numbers."""
+        study = self.study
+        names = ", ".join(self(c) for c in study.cohorts)
+        clusters = [t.group for t in study.first.design.terms if t.group != str(study.first.patient)]
+        said = [
+            f"Patients were not assigned to {names} by chance. Cohorts that follow each other differ in calendar time, "
+            "referral and staff as well as in the organisation; the difference may come from any of these.",
+            "No group went untreated, so the improvement retained counts change that would have happened without "
+            "treatment in both cohorts.",
+            "Patients who stopped coming are represented by those who were alike on what had been observed. If those "
+            "who left did worse for reasons that were not observed, the improvements are too large.",
+        ]
+        if not clusters:
+            said.append(
+                "The analysis sees one place: it cannot tell this organisation's change from what would be found "
+                "elsewhere."
+            )
+        said += [
+            f"{note[0].upper()}{note[1:]}."
+            for note in dict.fromkeys(n for f in study.fits.values() for n in f.design.notes)
+        ]
+        return said
+
+    def methods(self) -> str:
+        """Return a paragraph for a methods section."""
+        from implstats import __version__
+
+        study, fit = self.study, self.study.first
+        shape = "visits as categories" if fit.design.shape.word == "visits" else f"{fit.design.shape.word} time"
+        sd = {
+            "baseline": "standard deviation observed at the baseline, pooled over cohorts",
+            "reference": f"baseline standard deviation of {self(study.reference)}",
+            "own": "cohort's own baseline standard deviation",
+            "model": "model's standard deviation at the baseline",
+        }.get(str(study.sd), f"standard deviation {study.sd}")
+        df = {"satterthwaite": "Satterthwaite's", "kenward-roger": "Kenward and Roger's", "normal": "no (normal)"}[
+            study.df
+        ]
+        formulas = "; ".join(f.formula for f in study.fits.values())
+        corrected = (
+            "were not corrected"
+            if study.correction == "none"
+            else f"were corrected over outcomes and times ({study.correction})"
+        )
+        baseline = f"{self(study.time)} {_check.show(fit.baseline)}"
+        if fit.design.sample.added:
+            baseline += f" (column {_check.show(fit.call.get('baseline'))})"
+        return (
+            f"Each outcome was analysed with a linear mixed model, {shape} by cohort as fixed effects and patients as "
+            f"random effects, fitted by restricted maximum likelihood ({formulas}). Change was counted from "
+            f"{baseline}; d is the change divided by the {sd}, positive where patients improved, and its interval counts the "
+            f"uncertainty of that standard deviation. Intervals are {100 * study.level:.10g}% with {df} degrees of "
+            "freedom. Improvement retained is the change of a cohort divided by that of "
+            f"{self(study.reference)}, with Fieller's confidence set. P-values of the difference in change "
+            f"{corrected}. Rows with missing values were left out, which is valid if they are missing at random given what was "
+            f"observed. Computed with implstats {__version__}."
+        )
+
+
+def _joined(parts: Iterable[str]) -> str:
+    listed = list(parts)
+    return listed[0] if len(listed) == 1 else f"{', '.join(listed[:-1])} and {listed[-1]}"
