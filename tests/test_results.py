@@ -294,7 +294,8 @@ def test_what_it_was_made_from_can_change_later() -> None:
 def test_labels_handed_out_can_be_changed() -> None:
     one = made()
     printed = repr(one)
-    one.tidy().iloc[0, 0] = "changed"
+    table = one.tidy()
+    table.iloc[0, 0] = "changed"
     assert repr(one) == printed
 
 
@@ -313,7 +314,7 @@ class _Nested(Estimates):
 
 def test_arrays_inside_are_locked_again_too() -> None:
     # The class cannot be looked up by name here, so the state goes the way that pickle sends it.
-    state = copy.deepcopy(made().__getstate__()) | {"inner": {"draws": (np.arange(3.0), [np.arange(2.0)])}}
+    state = copy.deepcopy(made().__getstate__()) | {"inner": {"draws": (np.arange(3.0), (np.arange(2.0),))}}
     other = object.__new__(_Nested)
     other.__setstate__(state)
     assert not other.inner["draws"][0].flags.writeable

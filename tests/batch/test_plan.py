@@ -72,20 +72,20 @@ BAD = [
      "separator=';': the file has one column, 'patient,cohort,month,bsi,sipp,age,centre', which holds ','; "
      "give separator=','"),
     ('file = "visits.csv"', 'file = "visits.csv"\nranges = { age = [18, 41] }',
-     "ranges={'age': (18, 41)}: 42 lies outside; line 35"),
+     "ranges['age']=(18, 41): 42 in lines 35, 36, 37, outside the range; correct it, or name it in missing_codes"),
     ('reference = "before"', 'reference = "befor"', "reference='befor': no such cohort; did you mean 'before'?"),
     ('reference = "before"', 'reference = "before"\nbaseline = 6',
      "baseline=6: no visit at this time; the first is at 0; say baseline=0, or name a column with the value before "
      "treatment"),
     ('reference = "before"', 'reference = "before"\nbaseline = "bsi_pre"',
-     "baseline='bsi_pre': no such column; there are 'patient', 'cohort', 'month', 'bsi', 'sipp', 'age', 'centre'"),
+     "baseline='bsi_pre': no such column; did you mean 'bsi'?"),
     ('reference = "before"', 'reference = "before"\ntime_unit = "moths"',
      "[roles] time_unit='moths': unknown option; did you mean 'months'?"),
     ('time = "month"', 'time = "mont"', "time='mont': no such column; did you mean 'month'?"),
     ('time = "month"', 'time = "centre"',
      "time='centre': the column holds text such as 'A' (lines 2, 3, 4 and 33 more); write numbers, or dates as "
      "YYYY-MM-DD with time_unit"),
-    ('bsi = "lower"', 'bsi = "down"', "[outcomes] bsi='down': not a direction; write \"lower\" or \"higher\", which is better"),
+    ('bsi = "lower"', 'bsi = "down"', "[outcomes] bsi='down': not a direction; write \"lower\" or \"higher\", whichever is better"),
     ('bsi = "lower"', 'bis = "lower"', "outcomes='bis': no such column; did you mean 'bsi'?"),
     ('bsi = "lower"', 'sipp = "higher"', "outcome='sipp': constant at 3; there is nothing to explain"),
     ('[outcomes]\nbsi = "lower"\n', '', "[outcomes]: missing; write for example bsi = \"lower\", if lower is better"),
@@ -115,18 +115,20 @@ BAD = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("part", "put", "message"), BAD, ids=[f"{k}-{m.split(':')[0][:30]}" for k, (_, _, m) in enumerate(BAD)])
+@pytest.mark.parametrize(
+    ("part", "put", "message"), BAD, ids=[f"{k}-{m.split(':')[0][:30]}" for k, (_, _, m) in enumerate(BAD)]
+)
 def test_message(tmp_path: Path, part: str, put: str, message: str) -> None:
     assert part in PLAN
     assert told(write(tmp_path, PLAN.replace(part, put))) == message
 
 
 def test_all_faults_of_the_file_together(tmp_path: Path) -> None:
-    text = PLAN.replace("visits.csv", "visit.csv").replace('"lower"', '"low"').replace("at = [18]", 'at = []\nsed = 1')
+    text = PLAN.replace("visits.csv", "visit.csv").replace('"lower"', '"low"').replace("at = [18]", "at = []\nsed = 1")
     assert told(write(tmp_path, text)).split("\n") == [
         "[analysis] at=[]: no time is named; write at=[18, 36]",
         "[analysis] sed: unknown key; did you mean 'seed'?",
-        "[outcomes] bsi='low': not a direction; write \"lower\" or \"higher\", which is better",
+        '[outcomes] bsi=\'low\': not a direction; write "lower" or "higher", whichever is better',
         "[data] file='visit.csv': no such file; did you mean 'visits.csv'?",
     ]
 
@@ -155,14 +157,16 @@ def test_files_that_are_not_there_or_not_text(tmp_path: Path) -> None:
 
 
 def test_two_rows_of_a_visit(tmp_path: Path) -> None:
-    assert told(write(tmp_path, rows=[*ROWS, ROWS[1]])).startswith("patient='patient': patient 1 has two rows at month=0")
+    assert told(write(tmp_path, rows=[*ROWS, ROWS[1]])).startswith(
+        "patient='patient': patient 1 has two rows at month=0"
+    )
 
 
 def test_dates_become_time(tmp_path: Path) -> None:
     days = {"0": "2010-01-04", "18": "2011-07-04", "36": "2013-01-04"}
     rows = [ROWS[0], *(",".join([*r.split(",")[:2], days[r.split(",")[2]], *r.split(",")[3:]]) for r in ROWS[1:])]
     assert told(write(tmp_path, rows=rows)) == (
-        "time='month': the column holds dates, not numbers; add time_unit = \"months\" to [roles]"
+        "time='month': the column holds dates, not numbers; write time_unit = \"months\" under [roles]"
     )
     text = PLAN.replace('time = "month"', 'time = "month"\ntime_unit = "years"').replace("[18]", "[1.5]")
     assert told(write(tmp_path, text, rows)).startswith("at=1.5: no visit at this time; there are 0, 1.4948")

@@ -9,6 +9,7 @@ from functools import cache
 from importlib import import_module
 from typing import Any
 
+import pandas as pd
 import pytest
 
 import implstats as ist
@@ -56,6 +57,8 @@ def _growth(hostile: bool) -> Any:
 @cache
 def _mixed(hostile: bool) -> Any:
     frame = _visits(hostile).rename(columns={_outcome(hostile): "bsi"})
+    # The first level is the reference, which no term names.
+    frame["cohort"] = pd.Categorical(frame["cohort"], sorted(set(frame["cohort"]), key=lambda c: c != "before"))
     return ist.fit_mixed(frame, formula="bsi ~ month * cohort + (1 + month | patient)")
 
 
@@ -71,7 +74,7 @@ EXAMPLES: dict[str, Callable[[bool], Any]] = {
     "Estimates": lambda hostile: _growth(hostile).contrasts(at=[18, 36]),
     "GrowthResult": _growth,
     "MixedResult": _mixed,
-    "Overall": lambda hostile: _study(hostile).overall(at=36, draws=19, rng=1),
+    "Overall": lambda hostile: _study(hostile).overall(at=36, draws=20, rng=1),
     "RetainedImprovement": lambda hostile: _growth(hostile).retained_improvement(at=[18, 36]),
 }
 

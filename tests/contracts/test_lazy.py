@@ -52,7 +52,7 @@ def test_asking_what_there_is_loads_nothing_heavy() -> None:
 
 def test_fitting_loads_no_plots_and_no_second_engine() -> None:
     loaded = _loaded("import implstats; implstats.fit_growth; implstats.compare_cohorts; implstats.load_example")
-    assert sorted(loaded.intersection({"matplotlib", "lifelines", "statsmodels", "patsy", "joblib", "jinja2"})) == []
+    assert sorted(loaded.intersection({"matplotlib", "lifelines", "statsmodels", "joblib", "jinja2"})) == []
 
 
 @pytest.mark.parametrize("name", implstats.__all__)

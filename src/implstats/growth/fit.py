@@ -176,8 +176,8 @@ class GrowthResult(MixedResult, CohortAnswers):
         return self._estimates(f"Slope of {self.outcome} per unit of {self.time}", labels, rows, df, level, tests=True)
 
     @cached_property
-    def _straightness(self) -> str:
-        """Return, in words, a linear model's test against visits as categories."""
+    def straightness(self) -> str:
+        """How straight lines fare against visits as categories, in words; empty for any other shape."""
         design = self.design
         if not isinstance(design.shape, Linear):
             return ""
@@ -217,7 +217,7 @@ class GrowthResult(MixedResult, CohortAnswers):
         if isinstance(design.shape, Visits):
             words += f" ({', '.join(_check.show(t) for t in design.shape.times)})"
         lines = [head.replace("Mixed model", "Growth model", 1), *rest[:-1], f"{words}; {change}", rest[-1]]
-        return [*lines, *(n for n in (*design.notes, self._straightness) if n)]
+        return [*lines, *(n for n in (*design.notes, self.straightness) if n)]
 
 
 def growth_result(design: GrowthDesign, better: str | None, method: str, call: dict[str, Any]) -> GrowthResult:

@@ -139,13 +139,13 @@ class MixedResult(Result):
     @property
     def params(self) -> pd.Series:
         """The fixed effects."""
-        return pd.Series(self.fit.beta, index=list(self.design.names), name="estimate")
+        return pd.Series(self.fit.beta.copy(), index=list(self.design.names), name="estimate")
 
     @property
     def vcov(self) -> pd.DataFrame:
         """The covariance of the fixed effects, (X'V^-1 X)^-1."""
         names = list(self.design.names)
-        return pd.DataFrame(self.fit.vcov, index=names, columns=names)
+        return pd.DataFrame(self.fit.vcov.copy(), index=names, columns=names)
 
     @cached_property
     def _inference(self) -> Inference:

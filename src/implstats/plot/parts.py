@@ -133,9 +133,9 @@ def legend_inside(ax: Axes, handles: Sequence[Any], words: Sequence[str]) -> Non
         entry.set_text(wrapped(word, 60))
 
 
-def key(look: Look, *, width: float = 1.8) -> Line2D:
+def key(look: Look) -> Line2D:
     """Return the legend's sample of a cohort."""
-    return Line2D([], [], color=look.colour, linestyle=look.dash, marker=look.marker, markersize=5, linewidth=width)
+    return Line2D([], [], color=look.colour, linestyle=look.dash, marker=look.marker, markersize=5, linewidth=1.8)
 
 
 def bar_key() -> Line2D:
@@ -226,7 +226,7 @@ def counts_under(
     )
     for k, (cohort, row) in enumerate(counts.items()):
         y = -down - LINE * (k + 1.15)
-        left = min(0.0, -6.0) - 6
+        left = -12.0
         if short:
             ax.annotate(
                 literal(words[cohort]),

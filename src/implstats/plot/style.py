@@ -54,6 +54,9 @@ def looks(cohorts: Iterable[Any]) -> dict[Any, Look]:
     return found
 
 
+# Words and numbers ---------------------------------------------------------------------------------------------------
+
+
 def literal(text: object) -> str:
     """Return text that matplotlib draws as it stands: a dollar opens no formula."""
     return str(text).replace("$", r"\$")
@@ -202,6 +205,3 @@ def save(axes: Axes | NDArray[Any], *paths: str | Path, dots: int = 150) -> None
         dated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(Path(path).suffix.lower().lstrip("."))
         figure.savefig(path, dpi=dots, metadata=dated)
     pyplot.close(figure)
-
-
-# Words and numbers ---------------------------------------------------------------------------------------------------

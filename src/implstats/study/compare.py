@@ -28,7 +28,7 @@ __all__ = ["CohortComparison", "compare_cohorts"]
 Floats = NDArray[np.float64]
 
 CORRECTIONS = ("holm", "bonferroni", "fdr_bh", "none")
-_ROLES = ("time", "patient", "cohort", "reference", "baseline", "adjust", "groups", "missing", "time_unit")
+_ROLES = ("time", "patient", "cohort", "reference", "baseline", "shape", "adjust", "groups", "missing", "time_unit")
 WORSE, NOT_WORSE, UNKNOWN = "worse by more than the margin", "not worse by more than the margin", "cannot tell"
 
 
@@ -331,6 +331,7 @@ def compare_cohorts(
     reference: Any,
     at: Any,
     baseline: float | str = 0,
+    shape: Any = "auto",
     adjust: str | Sequence[str] | None = None,
     groups: str | Sequence[str] | None = None,
     margin: float | None = None,
@@ -359,6 +360,8 @@ def compare_cohorts(
         When the cohorts are compared.
     baseline : float or str
         Time that change is counted from, or a column with the value before treatment (it becomes the visit at 0).
+    shape : {"auto", "linear", "quadratic", "log", "visits"}, Piecewise or NaturalSpline
+        The course over time, as in `fit_growth`; "auto": visits as categories up to four fixed times, else linear.
     adjust : list of columns, or patsy right-hand side, optional
     groups : column or list of columns, optional
         Random effects beside the patient's (site, therapist).
@@ -458,5 +461,5 @@ def _fit_one(
         roles["baseline"], str
     )
     random = "slope" if visits > 2 else "intercept"
-    design = growth_design(frame, outcome=outcome, shape="auto", random=random, **roles)
+    design = growth_design(frame, outcome=outcome, random=random, **roles)
     return growth_result(design, better, "reml", dict(call) | {"outcome": outcome, "better": better})

@@ -86,10 +86,11 @@ class Words:
                 "The analysis sees one place: it cannot tell this organisation's change from what would be found "
                 "elsewhere."
             )
-        said += [
-            f"{note[0].upper()}{note[1:]}."
-            for note in dict.fromkeys(n for f in study.fits.values() for n in f.design.notes)
-        ]
+        notes = [(name, note) for name, f in study.fits.items() for note in (*f.design.notes, f.straightness) if note]
+        for note in dict.fromkeys(note for _, note in notes):
+            where = [self(name) for name, one in notes if one == note]
+            about = "" if len(where) == len(study.fits) else f"{', '.join(where)}: "
+            said.append(f"{about}{note[0].upper()}{note[1:]}.")
         return said
 
     def methods(self) -> str:

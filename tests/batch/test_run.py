@@ -1,0 +1,392 @@
+"""A plan carried out: the folder holds what the study says, whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+import implstats as ist
+from implstats.batch import Plan, markdown, read_plan, run_plan
+from implstats.batch import run as room
+from implstats.errors import ConvergenceError, DataError, PlanError
+from implstats.examples import example_files
+from implstats.tables import read_tables
+
+HOSTILE = ["../x", "<script>alert(1)</script>", "=HYPERLINK(1)"]
+
+
+def example(folder: Path, *changes: tuple[str, str]) -> Path:
+    """Put the example into a folder, with few draws and with changes of the plan's text."""
+    table, _, plan = example_files("reorganisation")
+    shutil.copyfile(table, folder / table.name)
+    text = plan.read_text(encoding="utf-8")
+    for part, put in (("draws = 999", "draws = 100"), *changes):
+        assert part in text
+        text = text.replace(part, put)
+    (folder / "plan.toml").write_text(text, encoding="utf-8")
+    return folder / "plan.toml"
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Plan, Path]:
+    folder = tmp_path_factory.mktemp("study")
+    plan = example(folder)
+    return read_plan(plan), run_plan(plan, out=folder / "results")
+
+
+def names(folder: Path) -> set[str]:
+    return {file.name for file in folder.iterdir()}
+
+
+def manifest(folder: Path) -> Any:
+    return json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+
+
+def test_every_file_is_there(done: tuple[Plan, Path]) -> None:
+    kinds = ("means", "contrasts", "effect_sizes", "retained", "coefficients", "variances")
+    expected = {f"{o}_{k}.csv" for o in ("bsi", "sipp") for k in kinds} | {"bsi.json", "sipp.json"}
+    expected |= {"comparison.csv", "comparison.json", "overall.csv", "manifest.json", "report.md"}
+    pictures = ("trajectories", "effect_forest", "missingness", "residuals_bsi", "residuals_sipp")
+    expected |= {f"{p}.{ending}" for p in pictures for ending in ("png", "svg")}
+    assert names(done[1]) == expected
+    assert names(done[1].parent) == {"results", "plan.toml", "reorganisation.csv"}
+
+
+def test_tables_are_the_studys_at_full_precision(done: tuple[Plan, Path], study: Any) -> None:
+    read = pd.read_csv(done[1] / "comparison.csv", float_precision="round_trip", keep_default_na=False, na_values=[])
+    pd.testing.assert_frame_equal(read, study.tidy(), check_exact=True, check_dtype=False)
+    fit = study.fits["bsi"]
+    for kind, table in {"coefficients": fit.tidy(), "contrasts": fit.contrasts([18, 36]).tidy()}.items():
+        read = pd.read_csv(done[1] / f"bsi_{kind}.csv", float_precision="round_trip")
+        pd.testing.assert_frame_equal(read, table, check_exact=True, check_dtype=False)
+
+
+def test_json_is_the_result(done: tuple[Plan, Path], study: Any) -> None:
+    record = json.loads((done[1] / "comparison.json").read_text(encoding="utf-8"))
+    assert record["schema"] == 1
+    pd.testing.assert_frame_equal(read_tables(record)["tidy"], study.tidy(), check_dtype=False)
+    assert json.loads((done[1] / "bsi.json").read_text(encoding="utf-8"))["formula"] == study.fits["bsi"].formula
+
+
+def test_the_manifest_tells_what_was_done(done: tuple[Plan, Path]) -> None:
+    told = manifest(done[1])
+    assert {file["name"] for file in told["files"]} == names(done[1]) - {"manifest.json"}
+    for file in told["files"]:
+        raw = (done[1] / file["name"]).read_bytes()
+        assert (file["bytes"], file["sha256"]) == (len(raw), hashlib.sha256(raw).hexdigest())
+    table = example_files("reorganisation")[0].read_bytes()
+    assert told["input"]["sha256"] == hashlib.sha256(table).hexdigest()
+    assert (told["input"]["name"], told["input"]["bytes"], told["input"]["rows"]) == (
+        "reorganisation.csv",
+        len(table),
+        388,
+    )
+    assert told["plan"]["as_read"] == done[0].record
+    assert told["seed"] == 2017
+    assert told["schema"] == 1
+    assert told["versions"]["implstats"] == ist.__version__
+    assert told["versions"]["pandas"] == pd.__version__
+    assert {o["status"] for o in told["outcomes"].values()} == {"done"}
+
+
+def test_the_report_answers_in_three_sentences(done: tuple[Plan, Path], study: Any) -> None:
+    text = (done[1] / "report.md").read_text(encoding="utf-8")
+    labels = {k: v for k, v in done[0].labels.items() if k != "month"}
+    answer = text.split("## The answer\n\n")[1].split("\n\n")[0]
+    assert answer == "\n".join(f"- {sentence}" for sentence in study.in_words(labels)[:3])
+    for sentence in study.cannot_say(labels):
+        assert f"\n- {sentence}\n" in text
+    assert "\n**simulated; not the data of Bales et al. 2017**\n" in text
+    assert study.methods(labels) in text
+    assert "Over both outcomes together, at month 36, the mean improvement was 1.20 SD" in text
+    assert "| 36 | During the reorganisation | 49 | 1.90 (0.06) | 0.24 [0.12, 0.37] | 0.47 [0.23, 0.71] |" in text
+    assert "| Symptom severity (BSI, 0-4) | 388 | 6 | 382 | 76 | 68 |" in text
+    for figure in ("trajectories", "effect_forest", "missingness", "residuals_bsi", "residuals_sipp"):
+        assert re.search(rf"^!\[.{{40,}}\]\({figure}\.png\)$", text, flags=re.MULTILINE), figure
+    assert "doi 10.1002/pmh.1381" in text
+    assert "no effect" not in text
+
+
+def test_pictures_are_pictures(done: tuple[Plan, Path]) -> None:
+    from xml.etree import ElementTree
+
+    from matplotlib import image
+
+    assert image.imread(done[1] / "trajectories.png").shape[1] > 800
+    assert ElementTree.parse(done[1] / "effect_forest.svg").getroot().tag.endswith("svg")
+
+
+def test_the_same_seed_gives_the_same_files(done: tuple[Plan, Path], tmp_path: Path) -> None:
+    again = run_plan(done[0], out=tmp_path / "again")
+    assert names(again) == names(done[1])
+    first, second = manifest(done[1]), manifest(again)
+    assert first.pop("started")
+    assert second.pop("started")
+    assert first == second
+    assert [
+        f for f in sorted(names(again) - {"manifest.json"}) if (again / f).read_bytes() != (done[1] / f).read_bytes()
+    ] == []
+
+
+def test_another_seed_moves_the_draws_alone(done: tuple[Plan, Path], tmp_path: Path) -> None:
+    plan = replace(done[0], analysis=replace(done[0].analysis, seed=3), record={})
+    other = run_plan(plan, out=tmp_path / "other")
+    changed = {f for f in names(other) if (other / f).read_bytes() != (done[1] / f).read_bytes()}
+    assert changed == {"overall.csv", "report.md", "manifest.json"}
+    assert manifest(other)["plan"]["as_read"]["analysis"]["seed"] == 3
+
+
+def test_no_patient_is_named(done: tuple[Plan, Path]) -> None:
+    """Tables are of cohorts and models: no file has a row a patient."""
+    for file in done[1].glob("*.csv"):
+        assert len(file.read_text(encoding="utf-8").split("\n")) < 20, file.name
+
+
+# The folder ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a plan whose pictures are not drawn, for tests of the folder."""
+    monkeypatch.setattr(room, "_draw", lambda answers, folder: [])
+    return example(tmp_path)
+
+
+def test_a_foreign_folder_is_refused(quick: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "check_plan", lambda plan: pytest.fail("read before the folder was looked at"))
+    out = tmp_path / "mine"
+    out.mkdir()
+    (out / "thesis.docx").write_text("years of work")
+    with pytest.raises(PlanError) as caught:
+        run_plan(quick, out=out)
+    assert str(caught.value) == (
+        f"out={str(out)!r}: holds what implstats did not write (thesis.docx); name a folder that is new or empty"
+    )
+    (out / "manifest.json").write_text('{"name": "an app", "files": [{"name": "thesis.docx"}]}')
+    with pytest.raises(PlanError, match=re.escape("(manifest.json, thesis.docx)")):
+        run_plan(quick, out=out)
+    assert (out / "thesis.docx").read_text() == "years of work"
+    with pytest.raises(
+        PlanError, match=re.escape("plan.toml': a file, not a folder; name a folder that is new or empty")
+    ):
+        run_plan(quick, out=quick)
+
+
+def test_an_older_result_is_replaced(quick: Path, tmp_path: Path) -> None:
+    out = tmp_path / "results"
+    out.mkdir()
+    run_plan(quick, out=out)
+    (out / "report.md").write_text("old")
+    run_plan(example(tmp_path, ('sipp = "higher"', "")), out=out)
+    assert (out / "report.md").read_text(encoding="utf-8").startswith("# Outcome")
+    assert not (out / "sipp.json").exists()
+    (out / "remarks.txt").write_text("mine")
+    with pytest.raises(PlanError, match=re.escape("did not write (remarks.txt)")):
+        run_plan(quick, out=out)
+    assert names(tmp_path) == {"results", "plan.toml", "reorganisation.csv"}
+
+
+@pytest.mark.parametrize("broken", ["_csv", "_json", "report", "versions", "_manifest"])
+def test_nothing_is_half_written(quick: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str) -> None:
+    out = tmp_path / "deep" / "results"
+    run_plan(quick, out=out)
+    before = {file.name: file.read_bytes() for file in out.iterdir()}
+
+    def fail(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(room, broken, fail)
+    for target in (out, tmp_path / "new"):
+        with pytest.raises(OSError, match="No space left"):
+            run_plan(quick, out=target)
+    assert {file.name: file.read_bytes() for file in out.iterdir()} == before
+    assert names(tmp_path) == {"deep", "plan.toml", "reorganisation.csv"}
+    assert names(out.parent) == {"results"}
+
+
+def test_an_older_result_comes_back_if_the_new_one_cannot_move(
+    quick: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = run_plan(quick, out=tmp_path / "results")
+    before = names(out)
+    move = Path.rename
+
+    def stuck(self: Path, target: Path) -> Path:
+        if self.name.endswith(".unfinished"):
+            raise PermissionError(13, "Permission denied")
+        return move(self, target)
+
+    monkeypatch.setattr(Path, "rename", stuck)
+    with pytest.raises(PermissionError):
+        run_plan(quick, out=out)
+    assert names(out) == before
+    assert names(tmp_path) == {"results", "plan.toml", "reorganisation.csv"}
+
+
+def test_no_fit_no_folder(quick: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise DataError("no outcome could be fitted")
+
+    monkeypatch.setattr(room, "compare_cohorts", fail)
+    with pytest.raises(DataError, match="no outcome could be fitted"):
+        run_plan(quick, out=tmp_path / "results")
+    assert names(tmp_path) == {"plan.toml", "reorganisation.csv"}
+
+
+# Outcomes ------------------------------------------------------------------------------------------------------------
+
+
+def with_columns(folder: Path, **columns: Any) -> None:
+    table = ist.load_example("reorganisation").assign(**columns)
+    table.to_csv(folder / "reorganisation.csv", index=False)
+
+
+def test_one_failed_outcome_and_the_others_stand(tmp_path: Path, study: Any) -> None:
+    plan = example(
+        tmp_path,
+        ('sipp = "higher"', 'sipp = "higher"\nflat = "lower"'),
+        ("[labels]", '[labels]\nflat = "A flat score"'),
+    )
+    with_columns(tmp_path, flat=2)
+    out = run_plan(plan, out=tmp_path / "results")
+    told = manifest(out)["outcomes"]
+    reason = "outcome='flat': constant at 2; there is nothing to explain"
+    assert told["flat"] == {"file": "flat", "status": "failed", "error": reason}
+    assert told["bsi"]["status"] == "done"
+    assert not list(out.glob("flat*"))
+    text = (out / "report.md").read_text(encoding="utf-8")
+    assert "**Could not be analysed: A flat score.** The reasons stand below; the other outcomes stand." in text
+    assert f"## A flat score\n\nCould not be analysed; the other outcomes stand. {reason}" in text
+    read = pd.read_csv(out / "comparison.csv", float_precision="round_trip")
+    assert read["error"].dropna().tolist() == [reason]
+    assert read["d"].dropna().tolist() == study.tidy()["d"].tolist()
+
+
+def test_no_mean_over_outcomes_is_said(quick: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise ConvergenceError("overall: 60 of 100 draws could not be fitted")
+
+    monkeypatch.setattr(ist.CohortComparison, "overall", fail)
+    out = run_plan(quick, out=tmp_path / "results")
+    assert not (out / "overall.csv").exists()
+    text = (out / "report.md").read_text(encoding="utf-8")
+    assert "There is no mean over outcomes: overall: 60 of 100 draws could not be fitted" in text
+
+
+def test_a_picture_that_cannot_be_drawn_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise DataError("nothing to draw")
+
+    monkeypatch.setattr(ist.plot, "missingness", fail)
+    out = run_plan(example(tmp_path), out=tmp_path / "results")
+    assert not list(out.glob("missingness*"))
+    assert "There is no picture missingness: nothing to draw" in (out / "report.md").read_text(encoding="utf-8")
+
+
+def test_hostile_names(tmp_path: Path) -> None:
+    outcomes = "\n".join(f'"{name}" = "lower"' for name in HOSTILE)
+    changes = [
+        ('bsi = "lower"\nsipp = "higher"', outcomes),
+        ("ranges =", "# ranges ="),
+        ('reference = "before"', 'reference = "=before"'),
+    ]
+    plan = example(tmp_path, *changes, ("seed = 2017", "margin = 0.3"))
+    text = (
+        plan.read_text(encoding="utf-8")
+        .split("[labels]")[0]
+        .replace("during a reorg", "![x](http://x) | <b>`*during*` a reorg")
+    )
+    plan.write_text(text, encoding="utf-8")
+    table = ist.load_example("reorganisation")
+    table["cohort"] = table["cohort"].map({"before": "=before", "during": "+during|<i>"})
+    for k, name in enumerate(HOSTILE):
+        table[name] = table["bsi"] * (k + 1)
+    table.to_csv(tmp_path / "reorganisation.csv", index=False)
+    out = run_plan(plan, out=tmp_path / "results")
+    assert names(tmp_path) == {"results", "plan.toml", "reorganisation.csv"}
+    assert {"x.json", "script_alert_1_script.json", "HYPERLINK_1.json", "x_means.csv"} <= names(out)
+    assert all(re.fullmatch(r"[A-Za-z0-9_.-]+", file.name) and file.is_file() for file in out.iterdir())
+    for file in out.glob("*.csv"):
+        read = pd.read_csv(file, keep_default_na=False)
+        words = read.select_dtypes(exclude="number").map(str)
+        assert not words.map(lambda v: v[:1] in "=+@" if v else False).to_numpy().any(), file.name
+    read = pd.read_csv(out / "comparison.csv")
+    assert set(read["outcome"]) == {"../x", "<script>alert(1)</script>", "'=HYPERLINK(1)"}
+    assert set(read["cohort"]) == {"'+during|<i>"}
+    assert read["d_difference"].dtype == float
+    assert read["d_difference"].max() < 0
+    report = (out / "report.md").read_text(encoding="utf-8")
+    assert "<script>" not in report
+    assert "<b>" not in report
+    assert "<i>" not in report
+    assert "](http" not in report
+    assert report.count("\n![") == 6
+    assert "Against the margin" in report
+    for block in report.split("\n\n"):
+        if block.startswith("|"):
+            cells = {len(re.findall(r"(?<!\\)\|", line)) for line in block.split("\n")}
+            assert len(cells) == 1, block
+
+
+def test_names_of_files() -> None:
+    asked = [
+        "bsi",
+        "BSI",
+        "bsi ",
+        "../../etc/passwd",
+        "con",
+        "manifest",
+        "comparison",
+        "Größe",
+        "抑うつ",
+        "",
+        "a" * 300,
+        "..",
+        "-rf",
+    ]
+    made = room.file_names(asked)
+    assert list(made.values())[:9] == [
+        "bsi", "BSI_2", "bsi_3", "etc_passwd", "con_2", "manifest_2", "comparison_2", "Groe", "outcome",
+    ]  # fmt: skip
+    assert len({name.lower() for name in made.values()}) == len(asked)
+    assert all(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", name) for name in made.values())
+
+
+def test_a_baseline_column_and_straight_lines(tmp_path: Path) -> None:
+    table = ist.load_example("reorganisation")
+    first = table[table["month"] == 0].set_index("patient")["bsi"]
+    later = [
+        table[table["month"] > 0].assign(month=lambda f, k=k: f["month"] + k, bsi=lambda f, k=k: f["bsi"] + k / 50)
+        for k in range(3)
+    ]
+    both = pd.concat(later)
+    both["pre"] = both["patient"].map(first)
+    changes = [('sipp = "higher"\n', ""), ("baseline = 0 ", 'baseline = "pre" '), ("at = [18, 36]", "at = [18, 38]")]
+    plan = example(tmp_path, *changes)
+    both.to_csv(tmp_path / "reorganisation.csv", index=False)
+    out = run_plan(plan, out=tmp_path / "results")
+    text = (out / "report.md").read_text(encoding="utf-8")
+    assert "Symptom severity (BSI, 0-4) was modelled as a straight line for each cohort: straight lines against" in text
+    assert "Improvement is the change since the value before treatment (pre) in points of the scale" in text
+    assert "| Months since the start of treatment | Cohort | Patients seen | Mean (SE) | Observed mean |" in text
+    assert "Added from the baseline column" in text
+    assert "Over all" not in text
+
+
+# Markdown ------------------------------------------------------------------------------------------------------------
+
+
+def test_text_of_users_is_text() -> None:
+    assert markdown.safe("a <b> & `c` [d](e)") == "a &lt;b&gt; &amp; \\`c\\` [d]\\(e)"
+    assert markdown.safe("_x_ bdi_pre *y* 2 * 3 $z$") == "\\_x\\_ bdi_pre \\*y\\* 2 * 3 \\$z\\$"
+    assert markdown.said("# no heading\n\n- no list") == "\\# no heading - no list"
+    assert markdown.said("> no quote") == "&gt; no quote"
+    assert markdown.table([{"a|b": "c\nd|", "n": 3}]) == "| a\\|b | n |\n| :--- | ---: |\n| c d\\| | 3 |"

@@ -1,0 +1,186 @@
+"""The command: what it prints, where errors go, and its exit status."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import implstats as ist
+from implstats import __main__ as command
+from implstats.examples import example_files
+
+SOURCE = Path(ist.__file__).parent.parent
+
+
+def implstats(*words: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run the command as a user would, in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "implstats", *map(str, words)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(SOURCE)},
+    )
+
+
+def copied(folder: Path, **changes: str) -> Path:
+    """Copy the example and change its plan: `part=put` with few draws."""
+    assert command.main(["example", "reorganisation", str(folder)]) == 0
+    plan = folder / "reorganisation.toml"
+    text = plan.read_text(encoding="utf-8").replace("draws = 999", "draws = 100")
+    for part, put in changes.items():
+        assert part in text
+        text = text.replace(part, put)
+    plan.write_text(text, encoding="utf-8")
+    return plan
+
+
+def test_version() -> None:
+    done = implstats("--version")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"implstats {ist.__version__}\n", "")
+
+
+def test_version_and_help_load_nothing_heavy() -> None:
+    code = "import sys, implstats.__main__ as m; s = [m.main(['--version']), m.main(['run', '--help'])]; "
+    code += "print(s, sorted({'numpy', 'pandas', 'matplotlib', 'tomllib'} & set(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(SOURCE)},
+    )
+    assert done.stdout.split("\n")[-2] == "[0, 0] []"
+
+
+def test_run_prints_the_answer_and_the_folder(tmp_path: Path, study: Any) -> None:
+    copied(tmp_path)
+    done = implstats("run", "reorganisation.toml", "--out", "results", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    parts = done.stdout.split("\n\n")
+    labels = {"bsi": "Symptom severity (BSI, 0-4)", "sipp": "Personality functioning (SIPP, 1-4)"}
+    labels |= {"before": "Before the reorganisation", "during": "During the reorganisation"}
+    assert parts[:3] == study.in_words(labels)[:3]
+    assert parts[3].startswith("Over both outcomes together, at month 36, the mean improvement was ")
+    assert parts[4].split("\n")[0].split("  ")[0] == "outcome"
+    assert len(parts[4].split("\n")) == 5
+    assert parts[5] == f"The report and everything behind it: {Path('results') / 'report.md'}\n"
+    assert (tmp_path / "results" / "report.md").is_file()
+
+
+def test_check_says_what_would_be_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan = copied(tmp_path)
+    capsys.readouterr()
+    assert command.main(["check", str(plan)]) == 0
+    assert capsys.readouterr() == (
+        "Outcome of treatment before and during a reorganisation\n"
+        "data: reorganisation.csv, 388 rows, 144 patients\n"
+        "compared: During the reorganisation with Before the reorganisation, at month 18, 36, change since month 0\n"
+        "outcome bsi (Symptom severity (BSI, 0-4)): lower is better; visits over time; "
+        "bsi ~ factor(month) * cohort + (1 + month | patient)\n"
+        "outcome sipp (Personality functioning (SIPP, 1-4)): higher is better; visits over time; "
+        "sipp ~ factor(month) * cohort + (1 + month | patient)\n",
+        "",
+    )
+
+
+def test_a_bad_plan_is_2_and_writes_nothing(tmp_path: Path) -> None:
+    plan = copied(tmp_path, **{'reference = "before"': 'reference = "befor"', "seed = 2017": "sede = 2017"})
+    for words in (["check", plan], ["run", plan, "--out", tmp_path / "results"]):
+        done = implstats(*words)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr == "implstats: [analysis] sede: unknown key; did you mean 'seed'?\n"
+    assert not (tmp_path / "results").exists()
+
+
+def test_several_faults_are_one_message(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan = copied(tmp_path, **{"level = 0.95": "level = 95", "seed = 2017": "sede = 2017"})
+    capsys.readouterr()
+    assert command.main(["check", str(plan)]) == 2
+    assert capsys.readouterr().err == (
+        "implstats: [analysis] level=95: not between 0 and 1; 0.95 gives 95 % intervals\n"
+        "           [analysis] sede: unknown key; did you mean 'seed'?\n"
+    )
+
+
+def test_a_failed_outcome_is_3(tmp_path: Path) -> None:
+    plan = copied(
+        tmp_path, **{'sipp = "higher"': 'flat = "higher"', "sipp = [1, 4]": "flat = [1, 4]", "sipp =": "age ="}
+    )
+    table = tmp_path / "reorganisation.csv"
+    ist.load_example("reorganisation").assign(flat=2).to_csv(table, index=False)
+    reason = "outcome='flat': constant at 2; there is nothing to explain"
+    done = implstats("check", plan)
+    assert (done.returncode, done.stdout.split("\n")[-2]) == (3, f"outcome flat: cannot be fitted: {reason}")
+    done = implstats("run", plan, "--out", tmp_path / "results")
+    assert (done.returncode, done.stderr) == (3, f"implstats: flat could not be analysed: {reason}\n")
+    assert (tmp_path / "results" / "bsi.json").is_file()
+
+
+@pytest.mark.parametrize(
+    "words", [[], ["rnu"], ["run"], ["run", "plan.toml"], ["check"], ["example", "reorganisation"]]
+)
+def test_bad_usage_is_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(words) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("usage: implstats")
+
+
+def test_an_unexpected_error_is_1_without_a_traceback(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from implstats.batch import run
+
+    def fail(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("division by zero")
+
+    plan = copied(tmp_path)
+    capsys.readouterr()
+    monkeypatch.setattr(run, "analyse", fail)
+    assert command.main(["run", str(plan), "--out", str(tmp_path / "results")]) == 1
+    assert capsys.readouterr() == (
+        "",
+        "implstats: unexpected ZeroDivisionError: division by zero; nothing was written. Please report this\n",
+    )
+
+
+def test_a_folder_that_cannot_be_made_is_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan = copied(tmp_path)
+    capsys.readouterr()
+    assert command.main(["run", str(plan), "--out", str(plan / "results")]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("implstats: ")
+    assert err.endswith("; nothing was written\n")
+    assert err.count("\n") == 1
+
+
+def test_example_copies_and_never_overwrites(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "a" / "b"
+    assert command.main(["example", "reorganisation", str(folder)]) == 0
+    files = example_files("reorganisation")
+    assert [file.name for file in files] == ["reorganisation.csv", "reorganisation.json", "reorganisation.toml"]
+    assert capsys.readouterr().out == "".join(f"{folder / file.name}\n" for file in files)
+    for file in files:
+        assert (folder / file.name).read_bytes() == file.read_bytes()
+    (folder / "reorganisation.csv").unlink()
+    (folder / "reorganisation.toml").write_text("mine")
+    assert command.main(["example", "reorganisation", str(folder)]) == 2
+    assert capsys.readouterr().err == (
+        f"implstats: DIR={str(folder)!r}: reorganisation.json, reorganisation.toml is there already; nothing was copied\n"
+    )
+    assert (folder / "reorganisation.toml").read_text() == "mine"
+    assert not (folder / "reorganisation.csv").exists()
+    assert command.main(["example", "reorganization", str(folder)]) == 2
+    assert capsys.readouterr().err == (
+        "implstats: name='reorganization': no such example; did you mean 'reorganisation'?\n"
+    )
+    assert command.main(["example", "cases", str(folder / "reorganisation.toml")]) == 2
+    assert capsys.readouterr().err.endswith(": a file, not a folder\n")
