@@ -33,7 +33,7 @@ def copied(folder: Path, **changes: str) -> Path:
     """Copy the example and change its plan: `part=put` with few draws."""
     assert command.main(["example", "reorganisation", str(folder)]) == 0
     plan = folder / "reorganisation.toml"
-    text = plan.read_text(encoding="utf-8").replace("draws = 999", "draws = 100")
+    text = plan.read_text(encoding="utf-8").replace("draws = 999", "draws = 20")
     for part, put in changes.items():
         assert part in text
         text = text.replace(part, put)
@@ -151,15 +151,29 @@ def test_an_unexpected_error_is_1_without_a_traceback(
     )
 
 
-def test_a_folder_that_cannot_be_made_is_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_that_cannot_be_made_is_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     plan = copied(tmp_path)
     capsys.readouterr()
-    assert command.main(["run", str(plan), "--out", str(plan / "results")]) == 1
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert err.startswith("implstats: ")
-    assert err.endswith("; nothing was written\n")
-    assert err.count("\n") == 1
+    out = str(plan / "a" / "results")
+    assert command.main(["run", str(plan), "--out", out]) == 2
+    assert capsys.readouterr() == (
+        "",
+        f"implstats: out={out!r}: nothing can be written to {str(plan)!r}; name another folder\n",
+    )
+
+
+def test_a_full_disk_is_1(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    from implstats.batch import run
+
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device", "report.md")
+
+    plan = copied(tmp_path)
+    capsys.readouterr()
+    monkeypatch.setattr(run, "_draw", fail)
+    assert command.main(["run", str(plan), "--out", str(tmp_path / "results")]) == 1
+    assert capsys.readouterr() == ("", "implstats: report.md: No space left on device; nothing was written\n")
+    assert not (tmp_path / "results").exists()
 
 
 def test_example_copies_and_never_overwrites(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -174,7 +188,7 @@ def test_example_copies_and_never_overwrites(tmp_path: Path, capsys: pytest.Capt
     (folder / "reorganisation.toml").write_text("mine")
     assert command.main(["example", "reorganisation", str(folder)]) == 2
     assert capsys.readouterr().err == (
-        f"implstats: DIR={str(folder)!r}: reorganisation.json, reorganisation.toml is there already; nothing was copied\n"
+        f"implstats: DIR={str(folder)!r}: reorganisation.json, reorganisation.toml there already; nothing was copied\n"
     )
     assert (folder / "reorganisation.toml").read_text() == "mine"
     assert not (folder / "reorganisation.csv").exists()

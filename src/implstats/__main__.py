@@ -122,7 +122,7 @@ def _example(asked: argparse.Namespace) -> int:
         raise PlanError(f"DIR={asked.folder!r}: a file, not a folder")
     there = [file.name for file in files if (folder / file.name).exists()]
     if there:
-        raise PlanError(f"DIR={asked.folder!r}: {', '.join(there)} is there already; nothing was copied")
+        raise PlanError(f"DIR={asked.folder!r}: {', '.join(there)} there already; nothing was copied")
     folder.mkdir(parents=True, exist_ok=True)
     for file in files:
         shutil.copyfile(file, folder / file.name)

@@ -67,7 +67,8 @@ BAD = [
      "[data] ranges={'bsi': [0]}: not two numbers a column; write ranges = { bsi = [0, 4] }"),
     ('file = "visits.csv"', 'file = "visits.csv"\nmissing_codes = 999',
      "[data] missing_codes=999: not a list; write missing_codes = [999], or { bsi = [999] } for one column"),
-    ('file = "visits.csv"', 'file = "visits.csv"\ndecimal = ";"', "[data] decimal=';': unknown option; there are '.', ','"),
+    ('file = "visits.csv"', 'file = "visits.csv"\ndecimal = ";"',
+     "[data] decimal=';': unknown option; there are '.', ','"),
     ('file = "visits.csv"', 'file = "visits.csv"\nseparator = ";"',
      "separator=';': the file has one column, 'patient,cohort,month,bsi,sipp,age,centre', which holds ','; "
      "give separator=','"),
@@ -85,7 +86,8 @@ BAD = [
     ('time = "month"', 'time = "centre"',
      "time='centre': the column holds text such as 'A' (lines 2, 3, 4 and 33 more); write numbers, or dates as "
      "YYYY-MM-DD with time_unit"),
-    ('bsi = "lower"', 'bsi = "down"', "[outcomes] bsi='down': not a direction; write \"lower\" or \"higher\", whichever is better"),
+    ('bsi = "lower"', 'bsi = "down"',
+     "[outcomes] bsi='down': not a direction; write \"lower\" or \"higher\", whichever is better"),
     ('bsi = "lower"', 'bis = "lower"', "outcomes='bis': no such column; did you mean 'bsi'?"),
     ('bsi = "lower"', 'sipp = "higher"', "outcome='sipp': constant at 3; there is nothing to explain"),
     ('[outcomes]\nbsi = "lower"\n', '', "[outcomes]: missing; write for example bsi = \"lower\", if lower is better"),
@@ -95,15 +97,18 @@ BAD = [
     ('at = [18]', '', "[analysis] at: missing; name the times to compare at, as at = [18, 36]"),
     ('at = [18]', 'at = [18]\nlevel = 95', "[analysis] level=95: not between 0 and 1; 0.95 gives 95 % intervals"),
     ('at = [18]', 'at = [18]\nmargin = -0.2', "[analysis] margin=-0.2: not above 0"),
-    ('at = [18]', 'at = [18]\ncorrection = "hommel"', "[analysis] correction='hommel': unknown option; did you mean 'holm'?"),
+    ('at = [18]', 'at = [18]\ncorrection = "hommel"',
+     "[analysis] correction='hommel': unknown option; did you mean 'holm'?"),
     ('at = [18]', 'at = [18]\nsd = "basline"', "[analysis] sd='basline': unknown option; did you mean 'baseline'?"),
-    ('at = [18]', 'at = [18]\ndraws = 10', "[analysis] draws=10: less than 100"),
+    ('at = [18]', 'at = [18]\ndraws = 10', "[analysis] draws=10: less than 20"),
     ('at = [18]', 'at = [18]\nseed = 1.5', "[analysis] seed=1.5: not a whole number"),
     ('at = [18]', 'at = [18]\nadjust = ["agee"]', "adjust='agee': no such column; did you mean 'age'?"),
-    ('at = [18]', 'at = [18]\ngroups = "centre"', "[analysis] groups='centre': not a list of columns; write groups = [\"...\"]"),
+    ('at = [18]', 'at = [18]\ngroups = "centre"',
+     "[analysis] groups='centre': not a list of columns; write groups = [\"...\"]"),
     ('at = [18]', 'at = [18]\ngroups = ["centre"]',
      "groups='centre': one centre only; a variance between centres takes at least two"),
-    ('at = [18]', 'at = [18]\n\n[labels]\nbefor = "Earlier"', "[labels] befor: neither a column nor a cohort; did you mean 'before'?"),
+    ('at = [18]', 'at = [18]\n\n[labels]\nbefor = "Earlier"',
+     "[labels] befor: neither a column nor a cohort; did you mean 'before'?"),
     ('at = [18]', 'at = [18]\n\n[labels]\nbsi = 4', "[labels] bsi=4: not text; write bsi = \"...\""),
     ('[data]\nfile = "visits.csv"', '', "[data]: missing; it needs file"),
     ('[data]\nfile = "visits.csv"', 'data = "visits.csv"\n',
@@ -145,7 +150,7 @@ def test_files_that_are_not_there_or_not_text(tmp_path: Path) -> None:
     path = write(tmp_path)
     with pytest.raises(PlanError, match=re.escape("plan.tml': no such file; did you mean 'plan.toml'?")):
         read_plan(tmp_path / "plan.tml")
-    with pytest.raises(PlanError, match="a folder, not a file; name the .toml file"):
+    with pytest.raises(PlanError, match=r"a folder, not a file; name the \.toml file"):
         read_plan(tmp_path)
     path.write_bytes(b'title = "a"\nnote = "caf\xe9"\n')
     assert told(path) == "plan='PLAN': not UTF-8 (line 2); save the plan as UTF-8"

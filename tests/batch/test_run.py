@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 import implstats as ist
-from implstats.batch import Plan, markdown, read_plan, run_plan
+from implstats.batch import Plan, check_plan, markdown, read_plan, run_plan
 from implstats.batch import run as room
 from implstats.errors import ConvergenceError, DataError, PlanError
 from implstats.examples import example_files
@@ -28,7 +28,7 @@ def example(folder: Path, *changes: tuple[str, str]) -> Path:
     table, _, plan = example_files("reorganisation")
     shutil.copyfile(table, folder / table.name)
     text = plan.read_text(encoding="utf-8")
-    for part, put in (("draws = 999", "draws = 100"), *changes):
+    for part, put in (("draws = 999", "draws = 20"), *changes):
         assert part in text
         text = text.replace(part, put)
     (folder / "plan.toml").write_text(text, encoding="utf-8")
@@ -44,6 +44,10 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Plan, Path]:
 
 def names(folder: Path) -> set[str]:
     return {file.name for file in folder.iterdir()}
+
+
+def differing(one: Path, other: Path) -> set[str]:
+    return {name for name in names(one) if (one / name).read_bytes() != (other / name).read_bytes()}
 
 
 def manifest(folder: Path) -> Any:
@@ -139,8 +143,7 @@ def test_the_same_seed_gives_the_same_files(done: tuple[Plan, Path], tmp_path: P
 def test_another_seed_moves_the_draws_alone(done: tuple[Plan, Path], tmp_path: Path) -> None:
     plan = replace(done[0], analysis=replace(done[0].analysis, seed=3), record={})
     other = run_plan(plan, out=tmp_path / "other")
-    changed = {f for f in names(other) if (other / f).read_bytes() != (done[1] / f).read_bytes()}
-    assert changed == {"overall.csv", "report.md", "manifest.json"}
+    assert differing(other, done[1]) == {"overall.csv", "report.md", "manifest.json"}
     assert manifest(other)["plan"]["as_read"]["analysis"]["seed"] == 3
 
 
@@ -158,6 +161,19 @@ def quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a plan whose pictures are not drawn, for tests of the folder."""
     monkeypatch.setattr(room, "_draw", lambda answers, folder: [])
     return example(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def found(done: tuple[Plan, Path]) -> Any:
+    """Return the answers of the example."""
+    return room.analyse(check_plan(done[0]))
+
+
+@pytest.fixture
+def written(quick: Path, found: Any, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a plan that is not fitted either, for tests of what is left when a step fails."""
+    monkeypatch.setattr(room, "analyse", lambda checked: found)
+    return quick
 
 
 def test_a_foreign_folder_is_refused(quick: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,9 +211,9 @@ def test_an_older_result_is_replaced(quick: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("broken", ["_csv", "_json", "report", "versions", "_manifest"])
-def test_nothing_is_half_written(quick: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str) -> None:
+def test_nothing_is_half_written(written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str) -> None:
     out = tmp_path / "deep" / "results"
-    run_plan(quick, out=out)
+    run_plan(written, out=out)
     before = {file.name: file.read_bytes() for file in out.iterdir()}
 
     def fail(*_: Any) -> None:
@@ -206,16 +222,16 @@ def test_nothing_is_half_written(quick: Path, tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(room, broken, fail)
     for target in (out, tmp_path / "new"):
         with pytest.raises(OSError, match="No space left"):
-            run_plan(quick, out=target)
+            run_plan(written, out=target)
     assert {file.name: file.read_bytes() for file in out.iterdir()} == before
     assert names(tmp_path) == {"deep", "plan.toml", "reorganisation.csv"}
     assert names(out.parent) == {"results"}
 
 
 def test_an_older_result_comes_back_if_the_new_one_cannot_move(
-    quick: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out = run_plan(quick, out=tmp_path / "results")
+    out = run_plan(written, out=tmp_path / "results")
     before = names(out)
     move = Path.rename
 
@@ -226,7 +242,7 @@ def test_an_older_result_comes_back_if_the_new_one_cannot_move(
 
     monkeypatch.setattr(Path, "rename", stuck)
     with pytest.raises(PermissionError):
-        run_plan(quick, out=out)
+        run_plan(written, out=out)
     assert names(out) == before
     assert names(tmp_path) == {"results", "plan.toml", "reorganisation.csv"}
 
@@ -272,13 +288,13 @@ def test_one_failed_outcome_and_the_others_stand(tmp_path: Path, study: Any) -> 
 
 def test_no_mean_over_outcomes_is_said(quick: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: Any, **__: Any) -> None:
-        raise ConvergenceError("overall: 60 of 100 draws could not be fitted")
+        raise ConvergenceError("overall: 12 of 20 draws could not be fitted")
 
     monkeypatch.setattr(ist.CohortComparison, "overall", fail)
     out = run_plan(quick, out=tmp_path / "results")
     assert not (out / "overall.csv").exists()
     text = (out / "report.md").read_text(encoding="utf-8")
-    assert "There is no mean over outcomes: overall: 60 of 100 draws could not be fitted" in text
+    assert "There is no mean over outcomes: overall: 12 of 20 draws could not be fitted" in text
 
 
 def test_a_picture_that_cannot_be_drawn_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -299,11 +315,8 @@ def test_hostile_names(tmp_path: Path) -> None:
         ('reference = "before"', 'reference = "=before"'),
     ]
     plan = example(tmp_path, *changes, ("seed = 2017", "margin = 0.3"))
-    text = (
-        plan.read_text(encoding="utf-8")
-        .split("[labels]")[0]
-        .replace("during a reorg", "![x](http://x) | <b>`*during*` a reorg")
-    )
+    text = plan.read_text(encoding="utf-8").split("[labels]")[0]
+    text = text.replace("during a reorg", "![x](http://x) | <b>`*during*` a reorg")
     plan.write_text(text, encoding="utf-8")
     table = ist.load_example("reorganisation")
     table["cohort"] = table["cohort"].map({"before": "=before", "during": "+during|<i>"})
@@ -374,7 +387,11 @@ def test_a_baseline_column_and_straight_lines(tmp_path: Path) -> None:
     both.to_csv(tmp_path / "reorganisation.csv", index=False)
     out = run_plan(plan, out=tmp_path / "results")
     text = (out / "report.md").read_text(encoding="utf-8")
-    assert "Symptom severity (BSI, 0-4) was modelled as a straight line for each cohort: straight lines against" in text
+    assert (
+        "Symptom severity (BSI, 0-4) was modelled as a straight line for each cohort, and every time is read off"
+        in text
+    )
+    assert "in the table; straight lines against visits as categories: F(" in text
     assert "Improvement is the change since the value before treatment (pre) in points of the scale" in text
     assert "| Months since the start of treatment | Cohort | Patients seen | Mean (SE) | Observed mean |" in text
     assert "Added from the baseline column" in text
@@ -385,8 +402,8 @@ def test_a_baseline_column_and_straight_lines(tmp_path: Path) -> None:
 
 
 def test_text_of_users_is_text() -> None:
-    assert markdown.safe("a <b> & `c` [d](e)") == "a &lt;b&gt; &amp; \\`c\\` [d]\\(e)"
+    assert markdown.safe("a <b> & `c` [d](e)") == "a &lt;b&gt; & \\`c\\` [d]\\(e)"
     assert markdown.safe("_x_ bdi_pre *y* 2 * 3 $z$") == "\\_x\\_ bdi_pre \\*y\\* 2 * 3 \\$z\\$"
     assert markdown.said("# no heading\n\n- no list") == "\\# no heading - no list"
-    assert markdown.said("> no quote") == "&gt; no quote"
+    assert markdown.said("> no quote, p < .001, &lt; AT&T, R & D") == "\\> no quote, p < .001, &amp;lt; AT&amp;T, R & D"
     assert markdown.table([{"a|b": "c\nd|", "n": 3}]) == "| a\\|b | n |\n| :--- | ---: |\n| c d\\| | 3 |"

@@ -88,6 +88,8 @@ def test_values_that_a_transform_cannot_take(frame: pd.DataFrame, text: str, mes
          "astype(float) or text with astype(str)"),
         ([1.0, np.inf, 2.0], "adjust='x': not a finite number in row 1; correct or drop these rows"),
         ([1.0, 2.0, np.nan], "adjust='x': missing in row 2; drop these rows first"),
+        (["1,5", "2", "-3,25"], "adjust='x': the column holds text such as '1,5' (rows 0, 1, 2); read it with "
+         "decimal=',' or mend it"),
         (["a", None, "b"], "adjust='x': missing in row 1; drop these rows first"),
     ],
 )  # fmt: skip

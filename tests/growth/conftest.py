@@ -33,7 +33,12 @@ def made_study(
     which = np.repeat(np.arange(len(cohorts)), each)
     share = np.tile(times, n) / max(times)
     slope = np.array(change)[which] + rng.normal(scale=0.5, size=n)
-    y = 3 + np.repeat(rng.normal(scale=0.7, size=n), k) + np.repeat(slope, k) * share + rng.normal(scale=0.3, size=n * k)
+    y = (
+        3
+        + np.repeat(rng.normal(scale=0.7, size=n), k)
+        + np.repeat(slope, k) * share
+        + rng.normal(scale=0.3, size=n * k)
+    )
     return pd.DataFrame(
         {
             "patient": np.repeat(np.arange(1, n + 1), k),

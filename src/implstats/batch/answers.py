@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -85,7 +85,8 @@ class Answers:
         return [sentence for t in times for sentence in self._at(t)]
 
     def _at(self, t: float) -> list[str]:
-        return replace(self.study, at=[t], errors={}).in_words(self.words)
+        fitted = {name: better for name, better in self.study.outcomes.items() if name in self.study.fits}
+        return replace(self.study, at=[t], outcomes=fitted, errors={}).in_words(self.words)
 
     def over_outcomes(self) -> list[str]:
         """Return the mean over outcomes in sentences, the last time first; none if there is one outcome only."""
@@ -106,7 +107,7 @@ class Answers:
                 if share and found["d", self.study.reference, t]["conf_low"] > 0:
                     ends = f"{_percent(share['conf_low'])} to {_percent(share['conf_high'])}"
                     kept.append(f"{name} kept {_percent(share['estimate'])} ({self.level} interval {ends})")
-            line = f"Over {every} together, at {self.when(t)}, the mean improvement was {' and '.join(sizes)}"
+            line = f"Over {every} together, at {self.when(t)}, the mean improvement was {_joined(sizes)}"
             told.append(f"{line}: {'; '.join(kept)}." if kept else f"{line}.")
         return told
 
@@ -117,9 +118,9 @@ class Answers:
             if fit.design.shape.word == "linear":
                 tested = [line for line in fit.header() if line.startswith("straight lines against")]
                 told.append(
-                    f"{self.plan.label(name)} was modelled as a straight line for each cohort"
-                    f"{': ' if tested else ''}{''.join(tested)}. The means at single times are read off the lines; "
-                    "compare them with the observed means in the table."
+                    f"{self.plan.label(name)} was modelled as a straight line for each cohort, and every time is read "
+                    f"off the lines: compare the means with the observed ones in the table{'; ' if tested else ''}"
+                    f"{''.join(tested)}."
                 )
         return told
 
@@ -167,7 +168,12 @@ class Answers:
             }
             for row in self.rows()
         ]
-        return "\n\n".join([*self.answer(), *self.over_outcomes()[:1], to_text(pd.DataFrame(shown))])
+        lines = [*self.answer(), *self.over_outcomes()[:1], *self.straight_lines()]
+        return "\n\n".join([*lines, to_text(pd.DataFrame(shown))])
+
+
+def _joined(parts: Sequence[str]) -> str:
+    return " and ".join([", ".join(parts[:-1]), parts[-1]])
 
 
 def places(sd: float) -> int:

@@ -14,12 +14,13 @@ def safe(text: object) -> str:
     line = " ".join(str(text).split()).replace("\\", "\\\\").replace("`", "\\`").replace("](", "]\\(")
     line = re.sub(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\_", line)
     line = re.sub(r"\*(?=\S)|(?<=\S)\*|\$|~(?=~)", lambda m: "\\" + m.group(), line)
-    return html.escape(line, quote=False)
+    # A sign between spaces is a sign (p < .001) and stays readable as it is.
+    return re.sub(r"&(?=[#A-Za-z])|<(?! )|(?<! )>|>(?! )", lambda m: html.escape(m.group()), line)
 
 
 def said(text: object) -> str:
     """Return text that can begin a paragraph or an item: `safe`, and its first sign opens no heading or list."""
-    return re.sub(r"^(?=#|>|[+=-])", r"\\", safe(text)).replace("\\&gt;", "&gt;")
+    return re.sub(r"^(?=[#>+=-])", r"\\", safe(text))
 
 
 def table(rows: Sequence[Mapping[str, object]]) -> str:

@@ -303,7 +303,7 @@ SECTIONS: Mapping[str, Mapping[str, Kind]] = {
         "df": _word("satterthwaite", "kenward-roger", "normal"),
         "level": _level,
         "missing": _word("drop", "raise"),
-        "draws": _whole(100),
+        "draws": _whole(20),
         "seed": _whole(0),
     },
 }

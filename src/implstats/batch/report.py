@@ -117,6 +117,8 @@ def _outcome(answers: Answers, name: str) -> list[str]:
         under += f" The margin of {study.margin:g} SD was set in the plan."
     if any("extrapolated" in str(row["Cohort"]) for row in _means(answers, study.fits[name], rows)):
         under += " Extrapolated: no patient of the cohort was seen so late."
+    if study.fits[name].design.shape.word != "visits":
+        under += " Observed means are those of the patients who were still seen, so that drop-out moves them."
     tables = [_means(answers, study.fits[name], rows), _comparison(answers, rows)]
     return [*head, markdown.said(told), *map(markdown.table, tables), markdown.said(under)]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
+import os
 import platform
 import re
 import secrets
@@ -82,10 +83,14 @@ def run_plan(plan: str | Path | Plan, *, out: str | Path) -> Path:
     Examples
     --------
     >>> import tempfile
+    >>> from dataclasses import replace
     >>> import implstats as ist
+    >>> from implstats.batch import read_plan
     >>> from implstats.examples import example_files
+    >>> plan = read_plan(example_files("reorganisation")[2])
+    >>> plan = replace(plan, analysis=replace(plan.analysis, draws=20))  # fewer than an answer takes
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     done = ist.run_plan(example_files("reorganisation")[2], out=f"{folder}/results")
+    ...     done = ist.run_plan(plan, out=f"{folder}/results")
     ...     report = (done / "report.md").read_text(encoding="utf-8")
     >>> report.split("\n")[0]
     '# Outcome of treatment before and during a reorganisation'
@@ -178,6 +183,9 @@ def _target(out: str | Path) -> Path:
     """Return the folder to make, or refuse one that holds anything that no earlier run of ours wrote."""
     shown = f"out={str(out)!r}"
     target = Path(out).resolve()
+    above = next(folder for folder in target.parents if folder.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        raise PlanError(f"{shown}: nothing can be written to {str(above)!r}; name another folder")
     if not target.exists():
         return target
     if not target.is_dir():

@@ -159,6 +159,12 @@ def _read(series: pd.Series[Any], here: str, *, levels: bool) -> Values:
     if odd:
         remedy = "make the column numbers with astype(float) or text with astype(str)"
         raise DataError(f"{here}: holds {show(odd[0])}, which is no text; {remedy}")
+    commas = [v for v in coded.levels if isinstance(v, str) and re.fullmatch(r"[+-]?\d+,\d+", v)]
+    if commas and not levels and all(re.fullmatch(r"[+-]?\d+(,\d+)?", v) for v in coded.levels):
+        fault = (
+            f"the column holds text such as {show(next(v for v in series if ',' in v))} ({_check.rows(series.index)})"
+        )
+        raise DataError(f"{here}: {fault}; read it with decimal=',' or mend it")
     if len(coded.levels) == 1:
         raise DataError(f"{here}: only one level ({show(coded.levels[0])}) is left; drop it")
     if len(coded.levels) > MOST_LEVELS:

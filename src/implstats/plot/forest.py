@@ -134,7 +134,7 @@ def _numbers(ax: Axes, lines: list[Line], middle: NDArray[Any], heads: tuple[str
             annotation_clip=False,
             gid="head",
         )
-        for y, cell in zip(middle, cells, strict=True):
+        for y, line, cell in zip(middle, lines, cells, strict=True):
             if cell:
                 ax.annotate(
                     cell,
@@ -147,7 +147,7 @@ def _numbers(ax: Axes, lines: list[Line], middle: NDArray[Any], heads: tuple[str
                     fontsize=style.SMALL,
                     color=style.INK,
                     annotation_clip=False,
-                    gid="number" if k == 0 else "retained",
+                    gid="absent" if line.kind == "note" else ("number", "retained")[k],
                 )
         left += size + 14
 

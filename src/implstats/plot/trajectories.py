@@ -79,7 +79,8 @@ def trajectories(
     Notes
     -----
     Lines and intervals are those of `means`: covariates at their mean, intervals for one time at a time, not for the
-    whole curve. Visits that a cohort never had are left out, not guessed.
+    whole curve. Visits that a cohort never had are left out, not guessed. Where visits lie too close for their labels
+    and counts, some have a small tick only.
 
     Examples
     --------

@@ -204,7 +204,7 @@ def _one_day(origin: Any, frame: pd.DataFrame, faults: Faults) -> pd.Series[Any]
     return pd.Series(day.iloc[0], index=frame.index)
 
 
-def _days(values: pd.Series[Any], here: str, faults: Faults) -> pd.Series[Any]:
+def _days(values: pd.Series[Any], here: str, faults: Faults) -> Any:
     """Return days without time of day, NaT after recording what cannot be read."""
     remedy = "write dates as YYYY-MM-DD"
     if isinstance(values.dtype, pd.DatetimeTZDtype):

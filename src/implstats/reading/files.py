@@ -114,13 +114,14 @@ def _text(path: str | os.PathLike[str]) -> str:
 def _cells(path: str | os.PathLike[str], separator: str) -> tuple[list[str], list[list[str]], list[int]]:
     """Return the header, the rows, and the line on which each row ends."""
     here = f"path={str(path)!r}"
-    reader = csv.reader(io.StringIO(_text(path), newline=""), delimiter=separator, strict=True)
+    text = _text(path)
+    if not text.strip():
+        raise DataError(f"{here}: the file is empty")
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     try:
-        found = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
+        found = [(reader.line_num, row) for row in reader if row]
     except csv.Error as error:
         raise DataError(f"{here}: line {reader.line_num} cannot be read, {error}; look for a stray quote") from None
-    if not found:
-        raise DataError(f"{here}: the file is empty")
     header = [name.strip() for name in found[0][1]]
     _check_header(header, here, separator)
     lines, rows = [line for line, _ in found[1:]], [row for _, row in found[1:]]

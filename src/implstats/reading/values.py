@@ -71,14 +71,14 @@ def _codes(given: object, columns: Sequence[str], faults: Faults) -> dict[str, l
     if given is None:
         return {}
     named = isinstance(given, Mapping)
-    out = {}
+    out: dict[str, list[Any]] = {}
     for column, codes in given.items() if isinstance(given, Mapping) else [("", given)]:
         if named and column not in columns:
             faults.say(f"missing_codes: no column {show(column)}{nearest(column, columns)}")
         elif isinstance(codes, str) or not isinstance(codes, Iterable):
             faults.add("missing_codes", given, "not a list", "write missing_codes=[999]")
         else:
-            out |= dict.fromkeys([column] if named else columns, list(codes))
+            out |= {name: list(codes) for name in ([column] if named else columns)}
     return out
 
 
