@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,21 @@ import pandas as pd
 
 from implstats.errors import DataError
 
-__all__ = ["Faults", "at", "columns", "flag", "frame", "level", "nearest", "number", "one_of", "rows", "show", "whole"]
+__all__ = [
+    "Faults",
+    "at",
+    "columns",
+    "flag",
+    "frame",
+    "generator",
+    "level",
+    "nearest",
+    "number",
+    "one_of",
+    "rows",
+    "show",
+    "whole",
+]
 
 SHOWN = 3
 
@@ -65,6 +79,14 @@ class Faults:
     def take(self, error: Exception) -> None:
         """Record the faults of an error raised by a check further in."""
         self._found.append(str(error))
+
+    def ask(self, check: Callable[..., Any], *values: Any, **options: Any) -> Any:
+        """Return what a check returns; a value that it refuses is recorded, and None is returned."""
+        try:
+            return check(*values, **options)
+        except DataError as error:
+            self.take(error)
+            return None
 
     def __bool__(self) -> bool:
         return bool(self._found)
@@ -156,6 +178,19 @@ def flag(argument: str, value: object) -> bool:
     if not isinstance(value, bool | np.bool_):
         raise DataError(f"{argument}={show(value)}: not True or False")
     return bool(value)
+
+
+def generator(value: object, argument: str = "rng") -> np.random.Generator:
+    """Return a random generator: the one given, one seeded by a whole number, or a fresh one for None."""
+    if isinstance(value, np.random.Generator):
+        return value
+    whole_number = isinstance(value, int | np.integer) and not isinstance(value, bool) and value >= 0
+    if value is not None and not whole_number:
+        raise DataError(
+            f"{argument}={show(value)}: neither a whole number of 0 or more nor a numpy Generator; "
+            f"{argument}=1 gives the same draws every time"
+        )
+    return np.random.default_rng(value)  # type: ignore[arg-type]
 
 
 def at(value: object, argument: str = "at") -> list[float]:

@@ -104,7 +104,7 @@ def test_maximum_likelihood_has_no_kenward_roger() -> None:
 
 
 def test_covariances_are_symmetric_and_positive() -> None:
-    whole = problem(7)
+    whole = problem(9)
     fit = mixed.fit(whole)
     for matrix in (fit.vcov, fit.G[0], infer(whole, fit).covariance(np.eye(2), "kenward-roger")):
         np.testing.assert_allclose(matrix, matrix.T, rtol=1e-10)

@@ -198,6 +198,8 @@ def evaluate(problem: Problem, L: Sequence[Floats], *, reml: bool, gradient: boo
     b = scipy.linalg.cho_solve(factor, S[:p, p], check_finite=False)
     Sxx_inverse = scipy.linalg.cho_solve(factor, np.eye(p), check_finite=False)
     r2 = float(S[p, p] - S[:p, p] @ b)
+    if r2 <= 0:
+        raise np.linalg.LinAlgError("no residual variance is left")
     nu = problem.n - p if reml else problem.n
     deviance = logdet + nu * (1 + math.log(2 * math.pi * r2 / nu))
     if reml:

@@ -15,7 +15,7 @@ from implstats._check import Faults
 from implstats.design.time import UNIT_DAYS
 from implstats.errors import DataError
 
-__all__ = ["Codes", "codes", "drop_missing", "elapsed", "numeric", "repeated"]
+__all__ = ["Codes", "all_missing", "codes", "drop_missing", "elapsed", "numeric", "repeated"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
@@ -51,6 +51,14 @@ def codes(column: pd.Series, *, ordered: bool = True) -> Codes:
     )
 
 
+def all_missing(frame: pd.DataFrame, argument: str, name: Hashable, faults: Faults) -> bool:
+    """Return, and record, whether a column holds nothing."""
+    nothing = bool(frame[name].isna().all())
+    if nothing:
+        faults.add(argument, name, "every value is missing", "look at the file or name another column")
+    return nothing
+
+
 def numeric(frame: pd.DataFrame, argument: str, name: Hashable, faults: Faults) -> Floats:
     """Return a column as floats, NaN where missing; text, dates and infinite values are recorded as faults."""
     column = frame[name]
@@ -78,18 +86,20 @@ def numeric(frame: pd.DataFrame, argument: str, name: Hashable, faults: Faults) 
         faults.add(
             argument, name, f"infinite in {_check.rows(frame.index[infinite])}", "mend the value or set it missing"
         )
-    elif np.isnan(values).all():
-        faults.add(argument, name, "every value is missing", "look at the file or name another column")
+    else:
+        all_missing(frame, argument, name, faults)
     return values
 
 
 def elapsed(frame: pd.DataFrame, name: Hashable, patient: Hashable, unit: str | None, faults: Faults) -> Floats:
     """Return times as numbers; dates become time since each patient's first visit, in `unit`."""
     column = frame[name]
-    if unit is not None:
-        _check.one_of("time_unit", unit, list(UNIT_DAYS))
+    if unit is not None and faults.ask(_check.one_of, "time_unit", unit, list(UNIT_DAYS)) is None:
+        return np.full(len(frame), np.nan)
     if not pd.api.types.is_datetime64_any_dtype(column.dtype):
-        if unit is not None and not pd.api.types.is_numeric_dtype(column.dtype):
+        if unit is not None and pd.api.types.is_numeric_dtype(column.dtype):
+            faults.add("time_unit", unit, f"goes with dates, and {_check.show(name)} holds numbers", "leave it out")
+        elif unit is not None and not pd.api.types.is_numeric_dtype(column.dtype):
             faults.add(
                 "time",
                 name,
@@ -100,6 +110,7 @@ def elapsed(frame: pd.DataFrame, name: Hashable, patient: Hashable, unit: str | 
         return numeric(frame, "time", name, faults)
     if unit is None:
         return numeric(frame, "time", name, faults)
+    all_missing(frame, "time", name, faults)
     first = column.groupby(frame[patient], observed=True).transform("min")
     days = (column - first).dt.total_seconds().to_numpy() / 86400.0
     return np.asarray(days / UNIT_DAYS[unit])

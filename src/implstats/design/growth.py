@@ -15,7 +15,7 @@ from implstats._check import Faults
 from implstats.design import rhs
 from implstats.design.frames import Codes, codes, numeric
 from implstats.design.mixed import Design, RandomTerm
-from implstats.design.time import Shape, Visits, resolve
+from implstats.design.time import Log, Shape, Visits, listed, resolve
 from implstats.design.visits import MANY_TIMES, CheckedVisits, Roles, checked_visits
 from implstats.errors import DataError
 from implstats.results import Sample
@@ -42,6 +42,7 @@ class GrowthDesign(Design):
     shape : the time basis.
     t, cohort_codes, patient_codes : (n,) time, cohort and patient of each row.
     adjust, average : the covariates' encoding, and their row of marginal means; None and empty without covariates.
+    time_unit : unit of times that were read from dates, else None.
     times : the distinct times, if there are few.
     cells : (cohort, time) that hold no visit (visits as categories).
     last_seen : cohort -> last observed time.
@@ -59,6 +60,7 @@ class GrowthDesign(Design):
     patient_codes: Ints = field(kw_only=True)
     adjust: rhs.Encoding | None = field(kw_only=True)
     average: Floats = field(kw_only=True)
+    time_unit: str | None = field(kw_only=True)
     times: tuple[float, ...] = field(kw_only=True)
     cells: frozenset[tuple[int, float]] = field(kw_only=True)
     last_seen: Mapping[Any, float] = field(kw_only=True)
@@ -85,16 +87,45 @@ class GrowthDesign(Design):
 
     def _read(self, frame: pd.DataFrame) -> tuple[Ints, Floats]:
         faults = Faults()
-        _check.columns(frame, faults, time=self.time, cohort=self.cohort)
+        covariates = () if self.adjust is None else self.adjust.columns
+        for name in (self.time, self.cohort, *covariates):
+            if name not in frame.columns:
+                faults.say(f"newdata: no column {_check.show(name)}{_check.nearest(name, frame.columns)}")
         faults.settle()
-        t = numeric(frame, "time", self.time, faults)
+        if pd.api.types.is_datetime64_any_dtype(frame[self.time].dtype):
+            unit = f"{self.time_unit} since each patient's first visit" if self.time_unit else "numbers"
+            faults.add("newdata", self.time, "dates, not numbers", f"give {unit}")
+            faults.settle()
+        t = numeric(frame, "newdata", self.time, faults)
+        if np.isnan(t).any() and not faults:
+            gone = _check.rows(frame.index[np.isnan(t)])
+            faults.add("newdata", self.time, f"missing in {gone}", "drop these rows first")
         faults.settle()
         known = {c: k for k, c in enumerate(self.cohorts)}
         cohort = np.array([known.get(c, -1) for c in frame[self.cohort].tolist()], dtype=np.intp)
         if (cohort < 0).any():
             wrong = frame[self.cohort][cohort < 0].iloc[0]
             raise DataError(f"cohort={_check.show(wrong)}: not in the fit{_check.nearest(wrong, self.cohorts)}")
+        for c in range(len(self.cohorts)):
+            self.seen_at(np.unique(t[cohort == c]).tolist(), str(self.time), [c])
         return cohort, t
+
+    def seen_at(self, times: Sequence[float], argument: str, cohorts: Sequence[int]) -> None:
+        """Refuse times that the shape has no answer for: no visit then, none of a cohort, or below 0 on a log."""
+        for t in times:
+            said = f"{argument}={_check.show(t)}"
+            if isinstance(self.shape, Log) and t < 0:
+                raise DataError(f"{said}: below zero; shape='log' counts time from the start of treatment")
+            if not isinstance(self.shape, Visits):
+                continue
+            if t not in self.shape.times:
+                raise DataError(f"{said}: no visit at this time; there are {listed(self.shape.times)}")
+            gone = [self.cohorts[c] for c in cohorts if (c, t) in self.cells]
+            if gone:
+                raise DataError(
+                    f"{said}: cohort {_check.show(gone[0])} has no visit at this time; "
+                    f"its last is at {_check.show(self.last_seen[gone[0]])}"
+                )
 
 
 def _dummies(cohort: Ints, count: int) -> Floats:
@@ -157,11 +188,13 @@ def growth_design(
     groups: Any,
     missing: str,
     time_unit: str | None,
+    faults: Faults | None = None,
 ) -> GrowthDesign:
-    """Return the design of a growth model, with every fault of arguments and data reported together."""
-    clusters = [] if groups is None else [groups] if isinstance(groups, str) else list(groups)
+    """Return the design of a growth model; faults of arguments and data are reported together with those given."""
+    _check.frame(frame)
+    clusters = [] if groups is None else list(groups) if isinstance(groups, list | tuple) else [groups]
     roles = Roles(outcome, time, patient, cohort, reference, baseline, adjust, tuple(clusters))
-    visits = checked_visits(frame, roles, missing=missing, time_unit=time_unit, slopes=random != "intercept")
+    visits = checked_visits(frame, roles, faults or Faults(), missing=missing, time_unit=time_unit, random=random)
     patients, cohorts, t = visits.patients, visits.cohorts, visits.t
     form = resolve(shape, visits.distinct)
     cells = _empty_cells(form, visits)
@@ -188,6 +221,7 @@ def growth_design(
         patient_codes=patients.of_row,
         adjust=encoding,
         average=average,
+        time_unit=time_unit,
         times=tuple(visits.distinct.tolist()) if few else (),
         cells=cells,
         last_seen={c: float(t[cohorts.of_row == k].max()) for k, c in enumerate(cohorts.levels)},
@@ -276,15 +310,19 @@ def _random(
             raise DataError(
                 f"groups={_check.show(name)}: one {name} only; a variance between {name}s takes at least two"
             )
+        per_level = np.zeros((len(coded.levels), len(design.cohorts)), dtype=bool)
+        per_level[coded.of_row, design.cohort_codes] = True
+        if (per_level.sum(axis=0) == 1).all() and (per_level.sum(axis=1) == 1).all():
+            raise DataError(
+                f"groups={_check.show(name)}: one {name} for each cohort; its variance cannot be told from the cohorts'"
+            )
         if len(coded.levels) >= len(patients.levels):
             raise DataError(
                 f"groups={_check.show(name)}: as many {name}s as patients; "
                 "its variance cannot be told from the patients'"
             )
         terms.append(term(name, coded, ("(Intercept)",)))
-        both = np.zeros((len(coded.levels), len(design.cohorts)), dtype=bool)
-        both[coded.of_row, design.cohort_codes] = True
-        mixed = int((both.sum(axis=1) > 1).sum())
+        mixed = int((per_level.sum(axis=1) > 1).sum())
         if mixed >= CLUSTERS_FOR_DIFFERENCE:
             for level in design.cohorts[1:]:
                 terms.append(term(name, coded, (_difference_name(slope, design.cohort, level),)))

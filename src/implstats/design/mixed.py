@@ -150,7 +150,14 @@ def mixed_design(frame: pd.DataFrame, formula: str, missing: str) -> MixedDesign
         try:
             needed += [c for c in rhs.needed_columns(text, frame.columns, "formula") if c not in needed]
         except DataError as error:
-            faults.take(error)
+            # The complaint is about the formula that the user wrote, not about its part.
+            cited = (f"formula={_check.show(text)}", f"formula={_check.show(formula)}")
+            faults.take(DataError(str(error).replace(*cited, 1)))
+    if parsed.outcome in needed:
+        faults.say(
+            f"formula={_check.show(formula)}: the outcome {_check.show(parsed.outcome)} stands on both sides; "
+            "leave it out on the right"
+        )
     groups = list(dict.fromkeys(c for spec in parsed.random for c in spec.group))
     for group in groups:
         if group not in frame.columns:
@@ -216,6 +223,14 @@ def _terms(
             chosen = list(part)
             terms.append(RandomTerm(name, spec.group, tuple(effects[k] for k in chosen), values, levels, Z[:, chosen]))
             encodings.append(encoding)
+    for group in dict.fromkeys(term.group for term in terms):
+        same = [term for term in terms if term.group == group]
+        size = sum(len(term.effects) for term in same)
+        if size > 1 and np.bincount(same[0].of_row).max() <= size:
+            raise DataError(
+                f"formula={_check.show(formula)}: no {group} has more rows than its {size} random effects; "
+                f"write (1 | {group})"
+            )
     return terms, encodings
 
 

@@ -23,6 +23,7 @@ __all__ = [
     "Quadratic",
     "Shape",
     "Visits",
+    "listed",
     "resolve",
 ]
 
@@ -123,10 +124,6 @@ class Visits(Shape):
     word = "visits"
 
     def columns(self, t: Floats) -> Floats:
-        known = np.isin(t, self.times)
-        if not known.all():
-            wrong = float(t[~known][0])
-            raise DataError(f"at={_check.show(wrong)}: no visit at this time; there are {_listed(self.times)}")
         return np.asarray(t[:, None] == np.array(self.times[1:]), dtype=float)
 
     def names(self, time: str) -> list[str]:
@@ -226,18 +223,26 @@ class NaturalSpline(Shape):
         return f"rcs({time}, c({', '.join(f'{k:g}' for k in self.knots)}))"
 
 
-def _listed(times: Sequence[float]) -> str:
+def listed(times: Sequence[float]) -> str:
+    """Return the first times as text."""
     return ", ".join(_check.show(v) for v in times[:8]) + (", ..." if len(times) > 8 else "")
 
 
 def resolve(shape: Any, distinct: Floats) -> Shape:
     """Return the shape with what it takes from the data: visit times, knots, or the first positive time."""
-    if isinstance(shape, Piecewise):
-        outside = [k for k in shape.knots if not distinct[0] < k < distinct[-1]]
+    if isinstance(shape, Piecewise | NaturalSpline):
+        inner = shape.knots if isinstance(shape, Piecewise) else shape.knots[1:-1]
+        outside = [k for k in inner if not distinct[0] < k < distinct[-1]]
         if outside:
             raise DataError(
                 f"knots={_check.show(outside)}: not between the first and the last time, "
                 f"{_check.show(distinct[0])} and {_check.show(distinct[-1])}"
+            )
+    if isinstance(shape, Piecewise):
+        if len(shape.knots) > len(distinct) - 2:
+            most = {0: "no knot", 1: "one knot"}.get(len(distinct) - 2, f"{len(distinct) - 2} knots")
+            raise DataError(
+                f"knots={_check.show(list(shape.knots))}: {len(distinct)} distinct times carry at most {most}"
             )
         return shape
     if isinstance(shape, NaturalSpline):
@@ -260,4 +265,6 @@ def resolve(shape: Any, distinct: Floats) -> Shape:
         if distinct[0] < 0:
             raise DataError("shape='log': there are times below zero; count time from the start of treatment")
         return Log(float(distinct[distinct > 0][0]))
+    if word == "quadratic" and len(distinct) < 3:
+        raise DataError("shape='quadratic': 2 distinct times carry a straight line at most; say shape='linear'")
     return Quadratic() if word == "quadratic" else Linear()

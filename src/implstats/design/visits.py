@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from implstats import _check
 from implstats._check import Faults
 from implstats.design import rhs
-from implstats.design.frames import Codes, codes, drop_missing, elapsed, numeric, repeated
+from implstats.design.frames import Codes, all_missing, codes, drop_missing, elapsed, numeric, repeated
 from implstats.design.mixed import no_missing_ids
 from implstats.errors import DataError
 
@@ -23,6 +23,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
 
 MANY_TIMES = 20
+RESERVED = ("fitted", "fixed", "residual", "std_residual", "estimate", "std_error", "conf_low", "conf_high")
 
 
 @dataclass(frozen=True)
@@ -79,11 +80,9 @@ class CheckedVisits:
 
 
 def checked_visits(
-    frame: pd.DataFrame, roles: Roles, *, missing: str, time_unit: str | None, slopes: bool
+    frame: pd.DataFrame, roles: Roles, faults: Faults, *, missing: str, time_unit: str | None, random: str
 ) -> CheckedVisits:
     """Return the visits that are used; every fault of a stage (columns, values, rows) is reported together."""
-    _check.frame(frame)
-    faults = Faults()
     from_column = not isinstance(roles.baseline, int | float | np.number)
     covariates = _columns_exist(frame, roles, from_column, faults)
     no_missing_ids(frame, faults, patient=roles.patient)
@@ -99,7 +98,7 @@ def checked_visits(
     masks = {f"{roles.outcome} missing": np.isnan(y), f"{roles.time} missing": np.isnan(t)}
     for argument, names in (("cohort", [roles.cohort]), ("adjust", covariates), ("groups", roles.groups)):
         for name in names:
-            if pd.api.types.is_float_dtype(frame[name].dtype):
+            if not all_missing(frame, argument, name, faults) and pd.api.types.is_float_dtype(frame[name].dtype):
                 numeric(frame, argument, name, faults)
             masks[f"{name} missing"] = frame[name].isna().to_numpy()
     faults.settle()
@@ -107,6 +106,12 @@ def checked_visits(
     if not kept.any():
         raise DataError(f"outcome={_check.show(roles.outcome)}: no row has all its columns; {', '.join(dropped)}")
     if not kept.all():
+        lost = set(frame[roles.cohort].dropna()) - set(frame[roles.cohort][kept])
+        if lost:
+            raise DataError(
+                f"cohort={_check.show(roles.cohort)}: {_check.show(min(lost, key=str))} has no row with all its "
+                "columns; leave it out of the frame, or the column that it lacks"
+            )
         frame, y, t = frame.loc[kept], y[kept], t[kept]
     patients = codes(frame[roles.patient], ordered=False)
     cohorts = _reference_first(codes(frame[roles.cohort]), roles)
@@ -114,31 +119,49 @@ def checked_visits(
     visits = CheckedVisits(
         frame, y, t, where, np.asarray(distinct), patients, cohorts, float(baseline), given, dropped, added
     )
-    _rows_agree(visits, roles, slopes, faults)
+    _rows_agree(visits, roles, random, faults)
     faults.settle()
     return visits
 
 
 def _columns_exist(frame: pd.DataFrame, roles: Roles, from_column: bool, faults: Faults) -> list[Hashable]:
-    """Return the covariates' columns; a role that names no column is a fault."""
-    _check.columns(frame, faults, outcome=roles.outcome, time=roles.time, patient=roles.patient, cohort=roles.cohort)
+    """Return the covariates' columns; a role that names no column, or another role's, is a fault."""
+    named = {"outcome": roles.outcome, "cohort": roles.cohort, "time": roles.time, "patient": roles.patient}
+    for argument, name in named.items():
+        if name is None:
+            faults.say(f"{argument}=None: no such column{_check.nearest('', frame.columns)}")
+    _check.columns(frame, faults, **{k: named[k] for k in ("outcome", "time", "patient", "cohort")})
     for name in roles.groups:
         _check.columns(frame, faults, groups=name)
-    if from_column:
+    if roles.baseline is None or isinstance(roles.baseline, bool):
+        remedy = "say baseline=0, or name a column with the value before treatment"
+        faults.add("baseline", roles.baseline, "neither a time nor a column", remedy)
+    elif from_column:
         _check.columns(frame, faults, baseline=roles.baseline)
-    covariates: list[Hashable] = []
-    try:
-        if roles.adjust is not None:
-            covariates = list(rhs.needed_columns(roles.adjust, frame.columns, "adjust"))
-    except DataError as error:
-        faults.take(error)
+    covariates = (
+        faults.ask(rhs.needed_columns, roles.adjust, frame.columns, "adjust") if roles.adjust is not None else []
+    )
     faults.settle()
+    _roles_differ(roles, named, list(covariates), faults)
+    return list(covariates)
+
+
+def _roles_differ(roles: Roles, named: dict[str, Hashable], covariates: list[Hashable], faults: Faults) -> None:
+    parts = [*(("groups", name) for name in roles.groups), *named.items()]
+    for k, (argument, name) in enumerate(parts):
+        if name in RESERVED:
+            faults.add(argument, name, "augment() and predict() give a column of this name", "rename yours")
+        for other, also in parts[k + 1 :]:
+            if name == also and other == "groups":
+                faults.add(argument, name, "named twice", "name it once")
+            elif name == also:
+                faults.add(argument, name, f"is named as {other}= too", "each role has a column of its own")
     for name in covariates:
-        if name in (roles.outcome, roles.time, roles.cohort, roles.patient):
+        if name in named.values():
             faults.add(
                 "adjust", roles.adjust, f"{_check.show(name)} has a role of its own", "use fit_mixed for other formulas"
             )
-    return covariates
+    faults.settle()
 
 
 def _with_baseline(
@@ -149,6 +172,9 @@ def _with_baseline(
     if np.any(t == 0):
         already = f"there are visits at {roles.time}=0 already ({_check.rows(frame.index[t == 0])})"
         faults.add("baseline", column, already, "say baseline=0")
+    elif np.any(t < 0):
+        early = f"there are visits before {roles.time}=0, where it would stand ({_check.rows(frame.index[t < 0])})"
+        faults.add("baseline", column, early, "count time from the start of treatment")
     values = pd.Series(numeric(frame, "baseline", column, faults))
     faults.settle()
     of_row = codes(frame[patient], ordered=False)
@@ -186,7 +212,7 @@ def _reference_first(cohorts: Codes, roles: Roles) -> Codes:
     return Codes(rank[cohorts.of_row], [levels[j] for j in order])
 
 
-def _rows_agree(visits: CheckedVisits, roles: Roles, slopes: bool, faults: Faults) -> None:
+def _rows_agree(visits: CheckedVisits, roles: Roles, random: str, faults: Faults) -> None:
     """Record what rows say against each other: repeated visits, changing cohorts, too few visits, no baseline."""
     y, t, patients = visits.y, visits.t, visits.patients
     if np.ptp(y) == 0:
@@ -212,5 +238,5 @@ def _rows_agree(visits: CheckedVisits, roles: Roles, slopes: bool, faults: Fault
     most = int(np.bincount(patients.of_row).max())
     if most == 1:
         faults.add("patient", roles.patient, "every patient has one visit", "change takes two visits or more")
-    elif slopes and most < 3:
-        faults.add("random", "slope", "no patient has three visits", "say random='intercept'")
+    elif random != "intercept" and most < 3:
+        faults.add("random", random, "no patient has three visits", "say random='intercept'")

@@ -269,8 +269,10 @@ class CohortAnswers:
         values = [self._baseline_values(c) for c in which]
         for c, seen in zip(which, values, strict=True):
             if len(seen) < 2:
+                values_seen = f"{len(seen)} value{'s' if len(seen) != 1 else ''}"
                 raise DataError(
-                    f"sd={sd!r}: {self.cohorts[c]} has {len(seen)} values at {self.time}={_check.show(self.baseline)}; "
+                    f"sd={sd!r}: cohort {_check.show(self.cohorts[c])} has {values_seen} at "
+                    f"{self.time}={_check.show(self.baseline)}; "
                     "say sd='model', or give the SD of a norm group"
                 )
         df = sum(len(v) - 1 for v in values)

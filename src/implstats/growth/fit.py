@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from implstats import _check
+from implstats._check import Faults
 from implstats._core import mixed
 from implstats._core.inference import infer
 from implstats._core.structure import AliasedError, Block, aliased, prepare
@@ -97,15 +98,7 @@ class GrowthResult(MixedResult, CohortAnswers):
         times = _check.at(at)
         if later and design.baseline in times:
             raise DataError(f"at={_check.show(design.baseline)}: this is the baseline; nothing has changed yet")
-        if isinstance(design.shape, Visits):
-            design.shape.columns(np.asarray(times))
-            for t in times:
-                gone = [self.cohorts[c] for c, when in sorted(design.cells) if when == t]
-                if gone:
-                    raise DataError(
-                        f"at={_check.show(t)}: cohort {_check.show(gone[0])} has no visit at this time; "
-                        f"its last is at {_check.show(design.last_seen[gone[0]])}"
-                    )
+        design.seen_at(times, "at", range(len(self.cohorts)))
         return times
 
     def _extrapolated(self, cohort: int, time: float) -> bool:
@@ -305,13 +298,18 @@ def fit_growth(
     'bsi ~ factor(month) * cohort + (1 + month | patient)'
     """
     call = {k: v for k, v in locals().items() if k != "frame"}
-    _check.one_of("random", random, RANDOM)
-    _check.one_of("method", method, METHODS)
-    _check.one_of("missing", missing, MISSING)
+    faults = Faults()
     if better is not None:
-        _check.one_of("better", better, BETTER)
+        faults.ask(_check.one_of, "better", better, BETTER)
+    for argument, value, allowed in (
+        ("random", random, RANDOM),
+        ("method", method, METHODS),
+        ("missing", missing, MISSING),
+    ):
+        faults.ask(_check.one_of, argument, value, allowed)
     design = growth_design(
         frame,
+        faults=faults,
         outcome=outcome,
         time=time,
         patient=patient,
@@ -368,8 +366,10 @@ def fit_mixed(frame: pd.DataFrame, *, formula: str, method: str = "reml", missin
     ['(Intercept)', 'month', 'cohort[during]', 'month:cohort[during]']
     """
     call = {"formula": formula, "method": method, "missing": missing}
-    _check.one_of("method", method, METHODS)
-    _check.one_of("missing", missing, MISSING)
+    faults = Faults()
+    faults.ask(_check.one_of, "method", method, METHODS)
+    faults.ask(_check.one_of, "missing", missing, MISSING)
+    faults.settle()
     design = mixed_design(frame, formula, missing)
     problem, fit = fit_design(design, method)
     result = MixedResult(call, design, problem, fit)

@@ -30,6 +30,7 @@ Floats = NDArray[np.float64]
 
 DF = ("satterthwaite", "kenward-roger", "normal")
 METHODS = ("reml", "ml")
+PERFECT = 1e-26
 
 
 def fit_design(design: Design, method: str, start: Sequence[Floats] | None = None) -> tuple[Problem, mixed.Fit]:
@@ -46,6 +47,11 @@ def fit_design(design: Design, method: str, start: Sequence[Floats] | None = Non
         raise DataError(
             f"{wrong}: a linear combination of the other terms, or empty; drop it, or merge the categories"
         ) from None
+    if problem.T[-1, -1] <= PERFECT * float(design.y @ design.y):
+        raise DataError(
+            f"outcome={_check.show(design.outcome)}: the model fits it perfectly, so there is no error to judge by; "
+            "look at how it was made"
+        )
     try:
         return problem, mixed.fit(problem, reml=method == "reml", start=start)
     except ConvergenceError as error:
@@ -204,6 +210,12 @@ class MixedResult(Result):
         name : str
             What the row is called.
         """
+        if not isinstance(weights, Mapping):
+            raise DataError(
+                f"weights={_check.show(weights)}: not a mapping from term to number; write {self._example(1)}"
+            )
+        if not weights:
+            raise DataError(f"weights={{}}: no term is named; write {self._example(1)}")
         rows = self._weights([weights])
         estimate, std_error, freedom = self._linear(rows, df)
         title = " + ".join(f"{w:g} x {t}" for t, w in weights.items())
@@ -221,6 +233,10 @@ class MixedResult(Result):
         df : {"satterthwaite", "kenward-roger", "normal"}
             Fai and Cornelius' denominator, Kenward and Roger's scaled F, or chi-square / df_num.
         """
+        if isinstance(terms, str) or not isinstance(terms, Sequence):
+            raise DataError(f"terms={_check.show(terms)}: not a list of terms; write {self._example()}")
+        if not terms:
+            raise DataError(f"terms=[]: no term is named; write {self._example()}")
         rows = self._weights([t if isinstance(t, Mapping) else {t: 1.0} for t in terms])
         df = self._df(df)
         statistic, numerator, denominator, _ = self._inference.joint(self.fit.beta, rows, df)
@@ -234,6 +250,10 @@ class MixedResult(Result):
         return pd.DataFrame(
             {"statistic": [statistic], "df_num": [numerator], "df": [denominator], "p_value": [float(p)]}
         )
+
+    def _example(self, weight: int | None = None) -> str:
+        term = self.design.names[min(1, len(self.design.names) - 1)]
+        return _check.show([term]) if weight is None else f"{{{_check.show(term)}: {weight}}}"
 
     def _weights(self, given: Sequence[Mapping[str, float]]) -> Floats:
         rows = np.zeros((len(given), len(self.design.names)))

@@ -427,19 +427,16 @@ def compare_cohorts(
         ("df", df, DF),
         ("missing", missing, MISSING),
     ):
-        try:
-            _check.one_of(argument, value, allowed)
-        except DataError as error:
-            faults.take(error)
-    faults.settle()
+        faults.ask(_check.one_of, argument, value, allowed)
     if isinstance(sd, str):
-        _check.one_of("sd", sd, SDS)
+        faults.ask(_check.one_of, "sd", sd, SDS)
     else:
-        _check.number("sd", sd, above=0)
+        faults.ask(_check.number, "sd", sd, above=0)
     if margin is not None:
-        _check.number("margin", margin, above=0, remedy="it is the size of a difference in d")
-    times = _check.at(at)
-    _check.level(level)
+        faults.ask(_check.number, "margin", margin, above=0, remedy="it is the size of a difference in d")
+    times = faults.ask(_check.at, at)
+    faults.ask(_check.level, level)
+    faults.settle()
     fits: dict[str, GrowthResult] = {}
     errors: dict[str, str] = {}
     for name, better in outcomes.items():

@@ -86,7 +86,7 @@ def overall(
 ) -> Overall:
     """Return the mean d over the fits per cohort, and its ratio to the reference's, in draws of patients."""
     _check.whole("draws", draws, least=20, remedy="999 is a good number")
-    found, failed = effect_size_draws(fits, times, sd, draws, np.random.default_rng(rng))
+    found, failed = effect_size_draws(fits, times, sd, draws, _check.generator(rng))
     if len(found) < draws / 2:
         raise ConvergenceError(f"overall: {failed} of {draws} draws could not be fitted; ask the outcomes one by one")
     first = next(iter(fits.values()))

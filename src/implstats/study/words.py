@@ -117,15 +117,17 @@ class Words:
         baseline = f"{self(study.time)} {_check.show(fit.baseline)}"
         if fit.design.sample.added:
             baseline += f" (column {_check.show(fit.call.get('baseline'))})"
+        change = (
+            f"Change was counted from {baseline}; d is the change divided by the {sd}, positive where patients improved, "
+            "and its interval counts the uncertainty of that standard deviation."
+        )
         return (
             f"Each outcome was analysed with a linear mixed model, {shape} by cohort as fixed effects and patients as "
-            f"random effects, fitted by restricted maximum likelihood ({formulas}). Change was counted from "
-            f"{baseline}; d is the change divided by the {sd}, positive where patients improved, and its interval counts the "
-            f"uncertainty of that standard deviation. Intervals are {100 * study.level:.10g}% with {df} degrees of "
-            "freedom. Improvement retained is the change of a cohort divided by that of "
-            f"{self(study.reference)}, with Fieller's confidence set. P-values of the difference in change "
-            f"{corrected}. Rows with missing values were left out, which is valid if they are missing at random given what was "
-            f"observed. Computed with implstats {__version__}."
+            f"random effects, fitted by restricted maximum likelihood ({formulas}). {change} Intervals are "
+            f"{100 * study.level:.10g}% with {df} degrees of freedom. Improvement retained is the change of a cohort "
+            f"divided by that of {self(study.reference)}, with Fieller's confidence set. P-values of the difference in "
+            f"change {corrected}. Rows with missing values were left out, which is valid if they are missing at random "
+            f"given what was observed. Computed with implstats {__version__}."
         )
 
 
