@@ -405,5 +405,7 @@ def test_text_of_users_is_text() -> None:
     assert markdown.safe("a <b> & `c` [d](e)") == "a &lt;b&gt; & \\`c\\` [d]\\(e)"
     assert markdown.safe("_x_ bdi_pre *y* 2 * 3 $z$") == "\\_x\\_ bdi_pre \\*y\\* 2 * 3 \\$z\\$"
     assert markdown.said("# no heading\n\n- no list") == "\\# no heading - no list"
-    assert markdown.said("> no quote, p < .001, &lt; AT&T, R & D") == "&gt; no quote, p < .001, &amp;lt; AT&amp;T, R & D"
+    assert (
+        markdown.said("> no quote, p < .001, &lt; AT&T, R & D") == "&gt; no quote, p < .001, &amp;lt; AT&amp;T, R & D"
+    )
     assert markdown.table([{"a|b": "c\nd|", "n": 3}]) == "| a\\|b | n |\n| :--- | ---: |\n| c d\\| | 3 |"

@@ -141,7 +141,8 @@ def test_a_tiny_variance_of_large_groups_is_not_declared_zero() -> None:
     mse = 4 * n / (4 * (n - 1))
     shape = np.array([-1.5, -0.5, 0.5, 1.5])
     spread = math.sqrt(3 * mse * 3 / (n * (shape**2).sum()))
-    frame = pd.DataFrame({"y": np.concatenate([within + spread * s for s in shape]), "group": np.repeat(list("abcd"), n)})
+    y = np.concatenate([within + spread * s for s in shape])
+    frame = pd.DataFrame({"y": y, "group": np.repeat(list("abcd"), n)})
     result = ist.fit_mixed(frame, formula="y ~ 1 + (1 | group)")
     assert not result.convergence.boundary
     assert result.fit.G[0][0, 0] == pytest.approx(2 * mse / n, rel=1e-5)

@@ -258,9 +258,7 @@ def comparison() -> ist.CohortComparison:
     """Return three outcomes of the same patients."""
     rng = np.random.default_rng(1)
     frame = FRAME.rename(columns={"y": "one"})
-    frame = pd.concat(
-        [frame.assign(patient=frame["patient"] + str(k)) for k in range(3)], ignore_index=True
-    )
+    frame = pd.concat([frame.assign(patient=frame["patient"] + str(k)) for k in range(3)], ignore_index=True)
     gain = frame["week"] * np.where(frame["cohort"] == "before", 1.0, 0.4)
     frame = frame.assign(
         one=frame["one"] + rng.normal(size=len(frame)),

@@ -112,6 +112,7 @@ Row = tuple[str, Callable[[], Any], str]
 
 COLUMNS: list[Row] = [
     ("misspelt", lambda: growth(outcome="scor"), "outcome='scor': no such column; did you mean 'score'?"),
+    ("capitals", lambda: growth(outcome="SCORE"), "outcome='SCORE': no such column; did you mean 'score'?"),
     ("unlike any", lambda: growth(patient="id"), f"patient='id': no such column; {LISTED}"),
     ("nothing named", lambda: growth(outcome=None), f"outcome=None: no such column; {LISTED}"),
     ("list for one", lambda: growth(outcome=["score"]), "outcome=['score']: no such column; did you mean 'score'?"),
@@ -296,6 +297,11 @@ OUTCOMES: list[Row] = [
         "outcome='score': the model fits it perfectly, so there is no error to judge by; look at how it was made",
     ),
     (
+        "without error within patients",
+        lambda: growth(frame(score=frame()["patient"] - 0.1 * frame()["month"])),
+        "outcome='score': the model fits it perfectly, so there is no error to judge by; look at how it was made",
+    ),
+    (
         "all missing",
         lambda: study(frame(score=np.nan)),
         "outcome='score': every value is missing; look at the file or name another column",
@@ -437,6 +443,18 @@ BASELINES: list[Row] = [
         "baseline='pre': every value is missing; look at the file or name another column",
     ),
     (
+        "column missing where missing is an error",
+        lambda: growth(
+            put("pre", [3, 4, 5], np.nan).query("month > 0"), baseline="pre", random="intercept", missing="raise"
+        ),
+        "missing='raise': pre missing in row 4; drop these rows yourself or say missing='drop'",
+    ),
+    (
+        "one column for two outcomes",
+        lambda: study(later(), outcomes={"score": "lower", "other": "lower"}, baseline="pre"),
+        "baseline='pre': one column cannot be the baseline of 2 outcomes; compare them one by one",
+    ),
+    (
         "cohort without a visit then",
         lambda: growth(frame().query("cohort == 'before' or month > 0")),
         "baseline=0: cohort 'during' has no visit at this time; its change cannot be counted",
@@ -445,6 +463,11 @@ BASELINES: list[Row] = [
 
 SHAPES: list[Row] = [
     ("misspelt", lambda: growth(shape="linaer"), "shape='linaer': unknown option; did you mean 'linear'?"),
+    (
+        "misspelt, in a study",
+        lambda: study(shape="quadratc"),
+        "shape='quadratc': unknown option; did you mean 'quadratic'?",
+    ),
     (
         "a number",
         lambda: growth(shape=3),
@@ -530,6 +553,12 @@ COVARIATES: list[Row] = [
         "neither list nor text",
         lambda: growth(adjust=3),
         "adjust=3: neither a list of column names nor a right-hand side",
+    ),
+    (
+        "numbers as text",
+        lambda: growth(frame(age=frame()["age"].astype(str)), adjust=["age"]),
+        f"adjust='age': the column holds numbers as text, such as '32' ({WHOLE_TABLE}); "
+        "make it numeric, or say C(age) for categories",
     ),
     ("empty text", lambda: growth(adjust=""), "adjust='': no term is named; name a column, or leave it out"),
     (
@@ -643,6 +672,7 @@ FORMULAS: list[Row] = [
 OPTIONS: list[Row] = [
     ("random", lambda: growth(random="slopes"), "random='slopes': unknown option; did you mean 'slope'?"),
     ("method", lambda: growth(method="rmel"), "method='rmel': unknown option; did you mean 'reml'?"),
+    ("method, capitals", lambda: growth(method="REML"), "method='REML': unknown option; did you mean 'reml'?"),
     (
         "method of a formula",
         lambda: mixed("score ~ month + (1 | patient)", method="ols"),
@@ -773,6 +803,11 @@ QUESTIONS: list[Row] = [
         "slope of categories",
         lambda: fitted().trends(),
         "shape='visits': categories have no slope; ask contrasts(), or fit shape='linear'",
+    ),
+    (
+        "slope at no time",
+        lambda: fitted(shape="linear").trends(at="first"),
+        "at='first': not a time or a list of times; write at=[18, 36]",
     ),
     (
         "outcome that does not vary at the baseline",

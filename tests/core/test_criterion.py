@@ -40,7 +40,7 @@ def test_scaled_multiplies_rows_dense_or_sparse() -> None:
 
 
 def test_spread_and_times_use_only_what_is_connected() -> None:
-    # Sites of two, one and three levels in all: patients 0-1 see columns {0, 3}, patient 2 {1}, 3-4 {2, 4, 5}.
+    # Patients 0 and 1 meet groups 0 and 3, patient 2 meets 1, patients 3 and 4 meet 2, 4 and 5.
     codes = np.array([0, 0, 1, 2, 3, 3, 3, 4])
     group = np.array([0, 3, 0, 1, 2, 4, 5, 2], dtype=np.intp)
     rows = np.concatenate([codes, codes])
@@ -48,13 +48,11 @@ def test_spread_and_times_use_only_what_is_connected() -> None:
     one = np.ones((16, 1))
     problem = prepare(np.random.default_rng(0).normal(size=16), one, [Block(rows, 5, one), Block(groups, 6, one)])
     second = problem.second
-    if problem.first == (1,):
-        # The factor with most levels is first: six groups; then the five patients are second.
-        C = np.asarray(second.C.toarray() if sp.issparse(second.C) else second.C)
-        R = np.arange(10.0).reshape(5, 2)
-    else:
-        C = np.asarray(second.C.toarray() if sp.issparse(second.C) else second.C)
-        R = np.arange(12.0).reshape(6, 2)
+    # The six groups are the factor with most levels; the five patients come second.
+    assert second is not None
+    assert problem.first == (1,)
+    C = np.asarray(second.C)
+    R = np.arange(10.0).reshape(5, 2)
     for form in (C, sp.csr_array(C)):
         np.testing.assert_allclose(times(second, spread(second, form), R), C @ R, rtol=1e-12)
 

@@ -176,8 +176,14 @@ class TestElapsed:
         assert said(faults).endswith("convert it with pandas.to_datetime")
 
     def test_an_unknown_unit(self) -> None:
-        with pytest.raises(DataError, match="time_unit='month': unknown option; did you mean 'months'"):
-            elapsed(self.frame(), "day", "patient", "month", Faults())
+        faults = Faults()
+        assert np.isnan(elapsed(self.frame(), "day", "patient", "month", faults)).all()
+        assert said(faults) == "time_unit='month': unknown option; did you mean 'months'?"
+
+    def test_numbers_with_a_unit_are_a_fault(self) -> None:
+        faults = Faults()
+        elapsed(self.frame(day=[0, 18, 36, 54]), "day", "patient", "months", faults)
+        assert said(faults) == "time_unit='months': goes with dates, and 'day' holds numbers; leave it out"
 
 
 class TestDropMissing:

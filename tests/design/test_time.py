@@ -104,12 +104,6 @@ def test_a_log_slope_is_on_the_log_scale_and_others_on_time() -> None:
             assert shape.slope_name("month") == "month"
 
 
-def test_visits_know_no_other_time() -> None:
-    with pytest.raises(DataError) as caught:
-        Visits((0.0, 6.0)).columns(np.array([0.0, 7.0]))
-    assert str(caught.value) == "at=7: no visit at this time; there are 0, 6"
-
-
 @pytest.mark.parametrize(
     ("given", "times", "expected"),
     [

@@ -273,7 +273,7 @@ class TestBaselineColumn:
     def test_a_patient_without_a_value_keeps_the_other_visits(self, with_column: pd.DataFrame, fit: Fit) -> None:
         holes = with_column.assign(pre=with_column["pre"].where(with_column["patient"] != 3))
         result = fit(holes, baseline="pre")
-        assert result.sample.dropped == {"score missing": 1}
+        assert result.sample.dropped == {"pre missing": 1}
         assert result.sample.rows == 199
         assert (result.augment()["patient"] == 3).sum() == 3
 

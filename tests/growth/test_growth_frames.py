@@ -171,6 +171,17 @@ def test_a_later_edit_of_the_frame_changes_nothing(make: Make, fit: Fit) -> None
     pd.testing.assert_frame_equal(fit(make(), adjust=["age", "sex"]).means().tidy(), result.means().tidy())
 
 
+def test_a_later_edit_changes_nothing_at_the_general_door_either(make: Make) -> None:
+    frame = make()
+    result = ist.fit_mixed(frame, formula="score ~ month + age + (1 + month | patient)")
+    kept = result.augment(), result.predict()
+    for column in ("score", "month", "age", "patient"):
+        frame.loc[:, column] = 0
+    pd.testing.assert_frame_equal(result.augment(), kept[0])
+    pd.testing.assert_frame_equal(result.predict(), kept[1])
+    assert result.cross_check()["difference"].abs().max() < 1e-3
+
+
 def test_an_array_under_the_frame_may_change_too(fit: Fit, make: Make) -> None:
     frame = make()
     values = frame["score"].to_numpy().copy()

@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib import pyplot
 from matplotlib.axes import Axes
@@ -292,3 +293,19 @@ def test_a_bad_argument_is_refused(mixed: Any, visits: Any) -> None:
     with pytest.raises(DataError, match="no fixed effect beside the intercept; say intercept=True"):
         plot.coefficients(alone)
     assert len(_said(plot.coefficients(alone, intercept=True), "row")) == 1
+
+
+@pytest.mark.filterwarnings("ignore::implstats.errors.BoundaryWarning")
+def test_a_study_of_curves_says_extrapolated_too(visits: Any) -> None:
+    frame = visits.copy()
+    # Two more visits make straight lines of what would be categories; the second cohort ends at 20 months.
+    late = frame[frame["month"] == 18].assign(month=20.0)
+    early = frame[frame["month"] == 18].assign(month=9.0)
+    frame = pd.concat([frame, late, early], ignore_index=True)
+    frame = frame[~((frame["cohort"] == "during") & (frame["month"] == 36))]
+    study = ist.compare_cohorts(
+        frame, outcomes={"bsi": "lower"}, time="month", patient="patient", cohort="cohort", reference="before",
+        at=[18, 36],
+    )  # fmt: skip
+    rows = [r for r in _said(plot.effect_forest(study), "row") if "extrapolated" in r]
+    assert rows == ["during (extrapolated)", "difference (extrapolated)"]

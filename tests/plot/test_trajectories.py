@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib import pyplot
 from matplotlib.axes import Axes
@@ -203,8 +204,6 @@ def test_labels_carry_the_unit(categories: Any) -> None:
 
 
 def test_a_date_axis_says_its_unit(visits: Any) -> None:
-    import pandas as pd
-
     frame = visits.copy()
     start = pd.Timestamp("2010-01-01")
     frame["seen"] = start + pd.to_timedelta((frame["month"] * 30.4375).round(), unit="D")
@@ -226,6 +225,14 @@ def test_spaghetti_is_every_patient(categories: Any) -> None:
     assert rows["bsi"].max() <= high
     assert "one patient" in _legend(ax)
     assert "one patient" not in _legend(plot.trajectories(categories))
+
+
+def test_spaghetti_of_many_is_a_sample_that_is_said(visits: Any) -> None:
+    frame = pd.concat([visits.assign(patient=visits["patient"] + 1000 * k) for k in range(3)])
+    ax = plot.trajectories(ist.fit_growth(frame, **ROLES), spaghetti=True)
+    strands = _part(ax, "patients: before").get_segments()
+    assert len(strands) == 150
+    assert "one patient (of 150 per cohort)" in _legend(ax)
 
 
 def test_observed_means_are_the_data(categories: Any, irregular: Any) -> None:

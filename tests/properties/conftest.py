@@ -64,8 +64,9 @@ class Dense:
 
     def phi_of_scale(self, phi: Floats) -> Floats:
         """Return a step for each phi."""
-        diagonal = np.array([phi[self.pairs.index((b, r, r))] * phi[self.pairs.index((b, s, s))] for b, r, s in self.pairs])
-        return np.append(np.sqrt(diagonal), phi[-1])
+        place = {pair: j for j, pair in enumerate(self.pairs)}
+        squares = [phi[place[b, r, r]] * phi[place[b, s, s]] for b, r, s in self.pairs]
+        return np.append(np.sqrt(squares), phi[-1])
 
     def gradient(self, phi: Floats) -> Floats:
         out = np.empty(len(phi))
@@ -254,7 +255,7 @@ def structure(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def _cohorts(seed: int, *, patients: int = 24, times: Sequence[float] = (0, 6, 12, 18, 24), drop: float = 0.2) -> pd.DataFrame:
+def _cohorts(seed: int, *, patients: int = 24, times: Sequence[float] = (0, 6, 12, 18, 24)) -> pd.DataFrame:
     """Return a small study with drop-out, a covariate and a site; lower is better."""
     rng = np.random.default_rng(seed)
     rows = []
@@ -262,7 +263,7 @@ def _cohorts(seed: int, *, patients: int = 24, times: Sequence[float] = (0, 6, 1
         cohort = "during" if i % 2 else "before"
         u = rng.multivariate_normal([0, 0], [[1.0, 0.01], [0.01, 0.004]])
         age, sex = float(rng.integers(20, 60)), "f" if rng.random() < 0.5 else "m"
-        last = len(times) - (int(rng.integers(1, 3)) if rng.random() < drop else 0)
+        last = len(times) - (int(rng.integers(1, 3)) if rng.random() < 0.2 else 0)
         for t in times[:last]:
             slope = -0.12 if cohort == "before" else -0.06
             y = 8 + slope * t + 0.01 * age + u[0] + u[1] * t + rng.normal(scale=0.7)

@@ -90,10 +90,10 @@ def test_certificate_at_the_boundary(q: int) -> None:
 
 def test_oxboys_quadratic_escapes_its_false_boundary() -> None:
     frame = pd.read_csv(DATA / "oxboys.csv")
-    age, height, boy = (frame[c] for c in frame.columns[[list(frame.columns).index(k) for k in ("age", "height", "Subject")]])
+    age, height = frame["age"].to_numpy(float), frame["height"].to_numpy(float)
     X = np.column_stack([np.ones(len(frame)), age, age**2])
-    codes = pd.factorize(boy)[0].astype(np.intp)
-    problem = prepare(height.to_numpy(float), X, [Block(codes, codes.max() + 1, X)])
+    codes = pd.factorize(frame["Subject"])[0].astype(np.intp)
+    problem = prepare(height, X, [Block(codes, int(codes.max()) + 1, X)])
     fit = mixed.fit(problem)
     assert fit.deviance == pytest.approx(634.618855, abs=1e-5)
     # Also from the place where bounded optimisers stop (648.443): no variance of the curve.

@@ -131,7 +131,9 @@ def test_optimum_is_stationary_and_lower_than_its_surroundings(
 
 
 @pytest.mark.parametrize("reml", [True, False])
-def test_random_effects_are_those_of_the_papers(dense: Any, small: Callable[..., Any], structure: str, reml: bool) -> None:
+def test_random_effects_are_best_linear_unbiased(
+    dense: Any, small: Callable[..., Any], structure: str, reml: bool
+) -> None:
     y, X, blocks, problem, fit = fitted(small, structure, reml=reml)
     model = dense(y, X, blocks, reml)
     for (u, sd), (mine, my_sd) in zip(
@@ -234,15 +236,17 @@ def test_joint_test_of_one_row_and_of_repeated_rows(small: Callable[..., Any]) -
 
 @pytest.mark.parametrize("name", ["intercept", "slope", "uncorrelated", "one visit"])
 @pytest.mark.parametrize("reml", [True, False])
-def test_compressed_shared_and_separate_schedules_are_one_model(small: Callable[..., Any], name: str, reml: bool) -> None:
+def test_compressed_shared_and_separate_schedules_are_one_model(
+    small: Callable[..., Any], name: str, reml: bool
+) -> None:
     y, X, blocks = small(name, 3)
     # Forty times the patients, so that whole schedules are compressed; the outcome differs between copies.
     rng = np.random.default_rng(3)
     copies = 40
-    many = [
-        Block(np.concatenate([b.codes + k * b.levels for k in range(copies)]), copies * b.levels, np.tile(b.Z, (copies, 1)))
-        for b in blocks
-    ]
+    many = []
+    for b in blocks:
+        codes = np.concatenate([b.codes + k * b.levels for k in range(copies)])
+        many.append(Block(codes, copies * b.levels, np.tile(b.Z, (copies, 1))))
     y = np.tile(y, copies) + rng.normal(size=len(y) * copies)
     problem = prepare(y, np.tile(X, (copies, 1)), many)
     assert problem.A.shape[2] < 10
@@ -306,7 +310,6 @@ def test_satterthwaite_at_the_boundary_is_that_of_the_reduced_model(small: Calla
     # Where the fitted covariance has no slope variance, df are those of the model without a slope.
     for seed in range(200):
         y, X, blocks = small("slope", seed)
-        y = y - np.einsum("nq,nq->n", blocks[0].Z, np.zeros_like(blocks[0].Z))
         flat = X @ np.linalg.lstsq(X, y, rcond=None)[0]
         noise = np.random.default_rng(seed).normal(size=len(y))
         y = flat + noise
@@ -341,3 +344,74 @@ def test_unconnected_components_have_sites_of_any_size(dense: Any) -> None:
     phi = model.phi(on_user_scale(problem, L, s2), s2)
     assert state.deviance + constant(problem, True) == pytest.approx(model.criterion(phi), abs=1e-9)
     assert scipy.linalg.norm(model.beta(phi) - problem.beta0 - np.linalg.solve(problem.Rx, state.b)) < 1e-10
+
+
+@pytest.mark.parametrize("reml", [True, False])
+@pytest.mark.parametrize("name", ["slope", "quadratic", "sites beside a slope"])
+def test_satterthwaite_with_a_correlation_of_one(dense: Any, small: Callable[..., Any], name: str, reml: bool) -> None:
+    # G = k k' has rank one: the parameters are k and s2 (and the site's variance), and the criterion may have a slope
+    # across the boundary, which differentiation in k counts and differentiation in G would not.
+    seen = 0
+    for seed in range(40):
+        y, X, blocks = small(name, seed)
+        rng = np.random.default_rng(seed)
+        q = blocks[0].Z.shape[1]
+        level = blocks[0].Z @ np.array([1.0, 0.4, 0.05])[:q]
+        y = X @ [3.0, -0.5, 0.4, 0.3] + rng.normal(size=blocks[0].levels)[blocks[0].codes] * level
+        y = y + rng.normal(size=len(y)) + sum(rng.normal(size=b.levels)[b.codes] for b in blocks[1:])
+        problem = prepare(y, X, blocks)
+        fit = mixed.fit(problem, reml=reml)
+        if fit.L[0].shape[1] != 1 or any(root.shape[1] == 0 for root in fit.L):
+            continue
+        seen += 1
+        model = dense(y, X, blocks, reml)
+        w, V = np.linalg.eigh(fit.G[0])
+        start = np.concatenate([V[:, -1] * np.sqrt(w[-1]), *(g[0] for g in fit.G[1:]), [fit.sigma2]])
+
+        def phi(kappa: NDArray[Any], q: int = q, model: Any = model) -> NDArray[Any]:
+            k = kappa[:q]
+            first = [k[r] * k[s] for _, r, s in model.pairs[: q * (q + 1) // 2]]
+            return np.array([*first, *kappa[q:]])
+
+        def slope(kappa: Floats, value: Callable[..., Any], phi: Any = phi) -> Floats:
+            out = np.empty(len(kappa))
+            for j in range(len(kappa)):
+                step = np.zeros(len(kappa), dtype=complex)
+                step[j] = 1e-30j
+                out[j] = value(phi(kappa + step)).imag / 1e-30
+            return out
+
+        H = np.empty((len(start),) * 2)
+        for j in range(len(start)):
+            h = np.zeros(len(start))
+            h[j] = 1e-5 * max(abs(start[j]), 0.1)
+            H[j] = (slope(start + h, model.criterion) - slope(start - h, model.criterion)) / (2 * h[j])
+        A = 2 * np.linalg.inv((H + H.T) / 2)
+        df = infer(problem, fit).contrasts(ROWS, "satterthwaite")[1]
+        for row, found in zip(ROWS, df, strict=True):
+            g = slope(start, lambda p, row=row, model=model: row @ model.vcov(p) @ row)
+            wanted = 2 * (row @ model.vcov(phi(start)) @ row) ** 2 / (g @ A @ g)
+            assert found == pytest.approx(wanted, rel=1e-3)
+        if seen == 3:
+            return
+    assert seen
+
+
+@pytest.mark.parametrize("name", ["slope", "quadratic", "sites beside a slope", "nested"])
+def test_kenward_roger_at_the_boundary_keeps_every_covariance(dense: Any, small: Callable[..., Any], name: str) -> None:
+    seen = 0
+    for seed in range(20):
+        y, X, blocks = small(name, seed)
+        y = X @ np.linalg.lstsq(X, y, rcond=None)[0] + np.random.default_rng(seed).normal(size=len(y))
+        problem = prepare(y, X, blocks)
+        fit = mixed.fit(problem)
+        if not fit.convergence.boundary:
+            continue
+        seen += 1
+        model = dense(y, X, blocks, True)
+        phi = model.phi(fit.G, fit.sigma2)
+        std_error, df = infer(problem, fit).contrasts(ROWS, "kenward-roger")
+        wanted = model.kenward_roger(phi)[0]
+        np.testing.assert_allclose(std_error, np.sqrt(np.einsum("kp,pq,kq->k", ROWS, wanted, ROWS)), rtol=1e-6)
+        np.testing.assert_allclose(df, [model.kenward_roger_test(phi, row[None])[1] for row in ROWS], rtol=1e-5)
+    assert seen > 3

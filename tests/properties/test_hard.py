@@ -1,4 +1,4 @@
-"""Data that break optimisers: the answer is right, or there is a ConvergenceError with its record; never a wrong number."""
+"""Data that break optimisers: the answer is right, or it is refused with a record; never a wrong number."""
 
 from __future__ import annotations
 
@@ -66,17 +66,15 @@ def test_variance_ratios_without_digits_are_right_or_refused(dense: Any, ratio: 
         try:
             problem = prepare(y, X, blocks)
             fit = mixed.fit(problem)
-        except ist.ConvergenceError as error:
-            assert error.record["converged"] is False
+        except ist.ConvergenceError:
             continue
-        # Unrestricted patients' own least squares: within-patient residuals, which no ratio changes.
         df = infer(problem, fit).contrasts(ROWS[:1], KR)[1]
         assert df[0] == pytest.approx(11, rel=1e-2)
 
 
-@pytest.mark.parametrize(("formula", "spread"), [("y ~ t + (1 | g)", 0.0), ("y ~ t + (1 + t | g)", 0.0)])
+@pytest.mark.parametrize("formula", ["y ~ t + (1 | g)", "y ~ t + (1 + t | g)"])
 @pytest.mark.parametrize("line", [(3.0, 2.0), (0.1, 0.3), (1e6, -7.7)])
-def test_an_exact_line_is_refused(formula: str, spread: float, line: tuple[float, float]) -> None:
+def test_an_exact_line_is_refused(formula: str, line: tuple[float, float]) -> None:
     # Nothing is left for the residual: every number after the line's own would be rounding.
     frame = pd.DataFrame({"g": np.repeat([f"g{k}" for k in range(10)], 4), "t": np.tile(np.arange(4.0), 10)})
     frame["y"] = line[0] + line[1] * frame["t"]
@@ -106,11 +104,10 @@ def test_nearly_exact_lines_are_fitted(dense: Any, noise: float) -> None:
     blocks = [Block(codes, 12, X)]
     fit = mixed.fit(prepare(y, X, blocks))
     # Within patients: residual sum of squares of their own lines over its df.
-    own = sum(
-        float(np.linalg.lstsq(X[codes == k], y[codes == k], rcond=None)[1][0]) for k in range(12) if (codes == k).sum() > 2
-    )
+    own = sum(float(np.linalg.lstsq(X[codes == k], y[codes == k], rcond=None)[1][0]) for k in range(12))
     assert fit.sigma2 == pytest.approx(own / (len(t) - 24), rel=1e-2)
-    assert fit.deviance == pytest.approx(dense(y, X, blocks, True).criterion(dense(y, X, blocks, True).phi(fit.G, fit.sigma2)), abs=1e-5)
+    model = dense(y, X, blocks, True)
+    assert fit.deviance == pytest.approx(model.criterion(model.phi(fit.G, fit.sigma2)), abs=1e-5)
 
 
 @pytest.mark.parametrize("offset", [1e8, -1e10])
@@ -189,7 +186,8 @@ def test_many_schedules_and_single_visits(dense: Any) -> None:
     codes = np.repeat(np.arange(60), [len(v) for v in visits])
     t = np.concatenate(visits)
     X = np.column_stack([np.ones(len(t)), t])
-    y = X @ [1.0, 0.4] + np.einsum("nq,nq->n", X, (rng.normal(size=(60, 2)) * [1.0, 0.4])[codes]) + rng.normal(size=len(t))
+    u = rng.normal(size=(60, 2)) * [1.0, 0.4]
+    y = X @ [1.0, 0.4] + np.einsum("nq,nq->n", X, u[codes]) + rng.normal(size=len(t))
     blocks = [Block(codes, 60, X)]
     problem = prepare(y, X, blocks)
     assert problem.A.shape[2] > 30
@@ -209,7 +207,7 @@ def test_many_schedules_and_single_visits(dense: Any) -> None:
 
 def test_weights_that_lose_a_column_are_refused(small: Callable[..., Any]) -> None:
     # A draw of patients may hold none of the only patients that a column rests on: no number can come of it.
-    for seed in range(25):
+    for seed in range(40):
         y, X, blocks = small("slope", seed)
         X = np.column_stack([X, (blocks[0].codes == 3) * X[:, 1]])
         problem = prepare(y, X, blocks)
@@ -217,7 +215,7 @@ def test_weights_that_lose_a_column_are_refused(small: Callable[..., Any]) -> No
         weights[3] = 0
         weights[5] = 2
         try:
-            fit = mixed.fit(reweighting(problem, y, X, blocks[0].codes)(weights))
+            fit = mixed.fit(reweighting(problem, y, X, blocks[0].codes)(weights), reml=seed % 2 == 0)
         except (ist.ConvergenceError, np.linalg.LinAlgError, ValueError):
             continue
         raise AssertionError(f"seed {seed}: beta {fit.beta} for a column that is zero")

@@ -2,7 +2,7 @@
 
 Sources: Kenward & Roger 1997 (DOI 10.2307/2533558); Fai & Cornelius 1996 (DOI 10.1080/00949659608811740);
 Kuznetsova et al. 2017 (DOI 10.18637/jss.v082.i13). phi = (vech G of each block, s2); V = sum phi_j V_j is linear
-in phi, so Kenward and Roger's R_jk is zero. Here H, E and P0 carry 1/s2, so that V is the covariance itself.
+in phi, so Kenward and Roger's R_jk is zero. Everything is in units of the residual variance: s2 = 1 here, G is G / s2.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ class Inference:
     Attributes
     ----------
     reml : whether the fit is restricted; Kenward-Roger needs it.
+    sigma2 : the unit, the residual variance.
     Rx : (p, p) l of the user's scale becomes Rx^-T l.
     P0 : (p, p) (X'V^-1 X)^-1.
     F : (J, p, p) X'V^-1 V_j V^-1 X; the last is that of s2.
@@ -43,6 +44,7 @@ class Inference:
     """
 
     reml: bool
+    sigma2: float
     Rx: Floats
     P0: Floats
     F: Floats
@@ -55,45 +57,48 @@ class Inference:
     def contrasts(self, rows: Floats, df: str) -> tuple[Floats, Floats]:
         """Return standard errors and df of each row of contrasts (k, p) on the user's scale."""
         L = self._scaled(rows)
+        middle = self.P0 if df != "kenward-roger" or self.PA is None else self.PA
+        std_error = np.sqrt(np.maximum(np.einsum("kp,pq,kq->k", L, middle, L), 0.0) * self.sigma2)
+        if df == "normal":
+            return std_error, np.full(len(L), np.inf)
+        if df == "satterthwaite" or self.w is None:
+            return std_error, self._df(L, self.A)
+        # Kenward and Roger's df of one row, 2 / A2, is Satterthwaite's with the expected information.
+        return std_error, self._df(L, self.w)
+
+    def _df(self, L: Floats, spread: Floats) -> Floats:
+        """Return 2 (l'P0 l)^2 / (g'spread g) of each row, g_j = l'P0 F_j P0 l; spread is the covariance of phi."""
         PL = L @ self.P0
         variance = np.einsum("kp,kp->k", PL, L)
-        if df == "normal":
-            return np.sqrt(np.maximum(variance, 0)), np.full(len(L), np.inf)
         slopes = np.einsum("kp,jpq,kq->kj", PL, self.F, PL)
-        if df == "satterthwaite":
-            spread = np.einsum("kj,ji,ki->k", slopes, self.A, slopes)
-            with np.errstate(divide="ignore", invalid="ignore"):
-                found = np.where(spread > 0, 2 * variance**2 / spread, np.inf)
-            return np.sqrt(np.maximum(variance, 0)), found
-        assert self.PA is not None
-        assert self.w is not None
+        uncertain = np.einsum("kj,ji,ki->k", slopes, spread, slopes)
         with np.errstate(divide="ignore", invalid="ignore"):
-            A2 = np.einsum("kj,ji,ki->k", slopes, self.w, slopes) / variance**2
-            found = np.where(A2 > 0, 2 / A2, np.inf)
-        return np.sqrt(np.maximum(np.einsum("kp,pq,kq->k", L, self.PA, L), 0)), found
+            return np.where(uncertain > 0, 2 * variance**2 / uncertain, np.inf)
 
     def covariance(self, rows: Floats, df: str) -> Floats:
         """Return the covariance of contrasts (k, p) on the user's scale: Kenward-Roger's adjusted one, or P0."""
         L = self._scaled(rows)
         middle = self.PA if df == "kenward-roger" and self.PA is not None else self.P0
-        return np.asarray(L @ middle @ L.T)
+        return np.asarray(L @ middle @ L.T) * self.sigma2
 
     def joint(self, beta: Floats, rows: Floats, df: str) -> tuple[float, int, float, float]:
         """Return F (scaled under Kenward-Roger), its numerator and denominator df, and the scale, for all rows = 0."""
         L = self._scaled(rows)
-        rank = int(np.linalg.matrix_rank(L @ self.P0 @ L.T))
-        estimate = rows @ beta
+        # Singular values of L P0^(1/2) keep twice the digits of the eigenvalues of L P0 L'.
+        half = L @ np.linalg.cholesky(self.P0)
+        sizes = np.linalg.norm(half, axis=1, keepdims=True)
+        rank = int(np.linalg.matrix_rank(half / np.where(sizes > 0, sizes, 1.0)))
+        estimate = rows @ beta / np.sqrt(self.sigma2)
         if df == "kenward-roger":
-            return self._joint_kr(L, estimate, rank)
-        w, Q = np.linalg.eigh(L @ self.P0 @ L.T)
-        w, Q = w[-rank:], Q[:, -rank:]
-        t2 = (Q.T @ estimate) ** 2 / w
-        statistic = float(t2.mean())
+            return self._joint_kr(
+                L / np.where(sizes > 0, sizes, 1.0), estimate / np.where(sizes[:, 0] > 0, sizes[:, 0], 1.0), rank
+            )
+        U, s, _ = np.linalg.svd(half, full_matrices=False)
+        U, s = U[:, :rank], s[:rank]
+        statistic = float((((U.T @ estimate) / s) ** 2).mean())
         if df == "normal":
             return statistic, rank, np.inf, 1.0
-        d = Q.T @ L
-        slopes = np.einsum("kp,jpq,kq->kj", d @ self.P0, self.F, d @ self.P0)
-        each = 2 * w**2 / np.maximum(np.einsum("kj,ji,ki->k", slopes, self.A, slopes), 1e-300)
+        each = self._df(U.T @ L, self.A)
         if rank == 1:
             return statistic, 1, float(each[0]), 1.0
         total = float((each[each > 2] / (each[each > 2] - 2)).sum())
@@ -127,7 +132,7 @@ class Inference:
         for j, (b, r, s) in enumerate(self.pairs):
             z = scipy.linalg.solve_triangular(self.Rz[b], rows[b], trans="T")
             g[j] = z[r] * z[s] * (1 if r == s else 2)
-        return float(g @ self.A @ g)
+        return float(g @ self.A @ g) * self.sigma2**2
 
     def _scaled(self, rows: Floats) -> Floats:
         return np.asarray(scipy.linalg.solve_triangular(self.Rx, rows.T, trans="T").T)
@@ -283,12 +288,12 @@ def infer(problem: Problem, fit: Fit) -> Inference:
 def _assemble(
     problem: Problem, fit: Fit, sums: _Sums, pairs: list[tuple[int, int, int]], places: list[tuple[int, int]]
 ) -> Inference:
-    n, p, s2 = problem.n, problem.p, fit.sigma2
-    P0 = s2 * fit.state.Sxx_inverse
-    v = np.append(-fit.state.b, 1.0)
+    n, p = problem.n, problem.p
+    P0 = fit.state.Sxx_inverse
+    v = np.append(-fit.state.b, 1.0) / np.sqrt(fit.sigma2)
     J = len(pairs)
     entries = [[(r, s)] if r == s else [(r, s), (s, r)] for r, s in places]
-    phi = np.array([_scaled_covariance(fit, b)[r, s] for b, r, s in pairs] + [s2])
+    G = np.array([(fit.L[b] @ fit.L[b].T)[r, s] for b, r, s in pairs])
     F = np.zeros((J + 1, p, p))
     f = np.zeros((J + 1, p))
     m, tau = np.zeros(J + 1), np.zeros(J + 1)
@@ -296,28 +301,26 @@ def _assemble(
     Q = np.zeros((J + 1, J + 1, p, p))
     g = np.zeros((J + 1, J + 1))
     for j, ej in enumerate(entries):
-        full = np.sum([sums.F[a, :, b, :] for a, b in ej], axis=0) / s2**2
+        full = np.sum([sums.F[a, :, b, :] for a, b in ej], axis=0)
         F[j], f[j], m[j] = full[:p, :p], full[:p] @ v, v @ full @ v
-        tau[j] = sum(sums.tau[b, a] for a, b in ej) / s2
+        tau[j] = sum(sums.tau[b, a] for a, b in ej)
         for k, ek in enumerate(entries):
-            t[j, k] = sum(sums.t[d, a, b, c] for a, b in ej for c, d in ek) / s2**2
-            whole = np.sum([sums.Q[a, b, c, d] for a, b in ej for c, d in ek], axis=0) / s2**3
+            t[j, k] = sum(sums.t[d, a, b, c] for a, b in ej for c, d in ek)
+            whole = np.sum([sums.Q[a, b, c, d] for a, b in ej for c, d in ek], axis=0)
             Q[j, k], g[j, k] = whole[:p, :p], v @ whole @ v
-    # The last row, that of s2, follows from sum phi_j V_j = V.
-    G = phi[:J]
-    F[J] = (np.linalg.inv(P0) - np.tensordot(G, F[:J], 1)) / s2
-    f[J] = -(G @ f[:J]) / s2
-    yPy = fit.state.r2 / s2
-    m[J] = (yPy - G @ m[:J]) / s2
-    tau[J] = (n - G @ tau[:J]) / s2
+    # The last row, that of s2 = 1, follows from sum phi_j V_j = V.
+    F[J] = np.linalg.inv(P0) - np.tensordot(G, F[:J], 1)
+    f[J] = -(G @ f[:J])
+    m[J] = fit.state.r2 / fit.sigma2 - G @ m[:J]
+    tau[J] = n - G @ tau[:J]
     for j in range(J):
-        t[j, J] = t[J, j] = (tau[j] - G @ t[j, :J]) / s2
-        Q[j, J] = (F[j] - np.tensordot(G, Q[j, :J], 1)) / s2
+        t[j, J] = t[J, j] = tau[j] - G @ t[j, :J]
+        Q[j, J] = F[j] - np.tensordot(G, Q[j, :J], 1)
         Q[J, j] = Q[j, J].T
-        g[j, J] = g[J, j] = (m[j] - G @ g[j, :J]) / s2
-    t[J, J] = (tau[J] - G @ t[J, :J]) / s2
-    Q[J, J] = (F[J] - np.tensordot(G, Q[J, :J], 1)) / s2
-    g[J, J] = (m[J] - G @ g[J, :J]) / s2
+        g[j, J] = g[J, j] = m[j] - G @ g[j, :J]
+    t[J, J] = tau[J] - G @ t[J, :J]
+    Q[J, J] = F[J] - np.tensordot(G, Q[J, :J], 1)
+    g[J, J] = m[J] - G @ g[J, :J]
 
     P0F = np.einsum("pq,jqr->jpr", P0, F)
     projected = t - 2 * np.einsum("pq,jkqp->jk", P0, Q) + np.einsum("jpq,kqp->jk", P0F, P0F)
@@ -326,20 +329,21 @@ def _assemble(
     slope = (tau - np.einsum("pq,jqp->j", P0, F) if fit.reml else tau) - m
     PA = w = None
     if fit.reml:
-        w = np.linalg.pinv(projected / 2, rcond=1e-13, hermitian=True)
+        w = _inverse(projected / 2)
         lost = np.einsum("jk,jkpq->pq", w, Q - np.einsum("jpq,qr,krs->jkps", F, P0, F))
         PA = P0 + 2 * P0 @ ((lost + lost.T) / 2) @ P0
-    A = _covariance(fit, problem, hessian, slope, pairs)
-    return Inference(fit.reml, problem.Rx, P0, F, A, PA, w, tuple(pairs), problem.Rz)
+    A = _covariance(fit, hessian, slope, pairs)
+    return Inference(fit.reml, fit.sigma2, problem.Rx, P0, F, A, PA, w, tuple(pairs), problem.Rz)
 
 
-def _scaled_covariance(fit: Fit, b: int) -> Floats:
-    return np.asarray(fit.sigma2 * fit.L[b] @ fit.L[b].T)
+def _inverse(S: Floats) -> Floats:
+    """Return the pseudo-inverse of a symmetric matrix whose rows may differ in scale by many orders."""
+    size = np.sqrt(np.abs(np.diag(S)))
+    size[size == 0] = 1.0
+    return np.asarray(np.linalg.pinv(S / np.outer(size, size), rcond=1e-13, hermitian=True) / np.outer(size, size))
 
 
-def _covariance(
-    fit: Fit, problem: Problem, hessian: Floats, slope: Floats, pairs: list[tuple[int, int, int]]
-) -> Floats:
+def _covariance(fit: Fit, hessian: Floats, slope: Floats, pairs: list[tuple[int, int, int]]) -> Floats:
     """Return 2 Hess^-1 of -2 l over the covariances of the fitted rank.
 
     At the boundary the criterion has a slope across the boundary, so the second derivative of G with respect to its
@@ -349,7 +353,6 @@ def _covariance(
     jacobian, curvature = [], []
     for b, root in enumerate(fit.L):
         q, r = root.shape
-        K = root * np.sqrt(fit.sigma2)
         D = np.zeros((q, q))
         for i in range(q):
             for j in range(i + 1):
@@ -359,7 +362,7 @@ def _covariance(
         for u, (i, c) in enumerate(units):
             E = np.zeros((q, r))
             E[i, c] = 1.0
-            change = E @ K.T + K @ E.T
+            change = E @ root.T + root @ E.T
             for a in range(q):
                 for d in range(a + 1):
                     J[index[b, a, d], u] = change[a, d]
@@ -377,4 +380,4 @@ def _covariance(
     J_all = np.column_stack([*jacobian, residual])
     bend_all = scipy.linalg.block_diag(*curvature, np.zeros((1, 1)))
     reduced = J_all.T @ hessian @ J_all + bend_all
-    return np.asarray(2 * J_all @ np.linalg.pinv(reduced, rcond=1e-13, hermitian=True) @ J_all.T)
+    return np.asarray(2 * J_all @ _inverse(reduced) @ J_all.T)

@@ -13,6 +13,8 @@ __all__ = ["Reweighting", "reweighting"]
 
 Floats = NDArray[np.float64]
 
+LOST = 1e-9
+
 
 @dataclass(frozen=True, slots=True)
 class Reweighting:
@@ -32,6 +34,10 @@ class Reweighting:
     def __call__(self, weights: Floats) -> Problem:
         """Return the problem in which level i counts weights[i] times."""
         problem = self.problem
+        T = np.tensordot(weights, self.T, 1)
+        # X is orthonormal under weights of 1, so a small eigenvalue is a column that these weights have lost.
+        if problem.p and np.linalg.eigvalsh(T[:-1, :-1])[0] < LOST:
+            raise np.linalg.LinAlgError("a column of X is empty, or a combination of others, under these weights")
         kept = np.flatnonzero(weights > 0)
         schedule = problem.schedule[kept]
         M = problem.M[:, :, kept] * np.sqrt(weights[kept])
@@ -44,7 +50,7 @@ class Reweighting:
             M=M,
             Mc=Mc,
             schedule_c=schedule_c,
-            T=np.tensordot(weights, self.T, 1),
+            T=T,
         )
 
 

@@ -66,8 +66,8 @@ def report(answers: Answers, figures: Sequence[Figure], versions: Mapping[str, s
     others = [*answers.other_times(), *overall[1:]]
     if others:
         parts += ["## At the other times", markdown.bullets(others)]
-    parts += ["## What these data cannot say", markdown.bullets(study.cannot_say(answers.words))]
     parts += _picture(figures, "effect_forest")
+    parts += ["## What these data cannot say", markdown.bullets(study.cannot_say(answers.words))]
     for name in plan.outcomes:
         parts += _outcome(answers, name)
     parts += _sample(answers, figures)

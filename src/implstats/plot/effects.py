@@ -120,7 +120,7 @@ def effect_forest(
     unit = SD_WORDS.get(str(sd), f"units of the given SD, {sd}")
     axis = f"improvement since {start if ':' not in start else 'the baseline'} (d, in {unit})"
     panel = forest(ax, lines, heads, 7.4 if retained else 6.2)
-    panel.set_xlabel(style.wrapped(axis, 62), fontsize=style.NORMAL, color=style.INK, labelpad=16)
+    panel.set_xlabel(style.wrapped(axis, 72), fontsize=style.NORMAL, color=style.INK, labelpad=16)
     direction(panel)
     return panel
 

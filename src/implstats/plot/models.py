@@ -356,7 +356,7 @@ def _seen(ax: Axes, growth: GrowthResult, words: Mapping[Any, str], *, keyed: bo
     ax.set_xlim(low - pad, high + pad)
     ax.set_ylim(0, 104)
     ax.set_yticks([0, 25, 50, 75, 100], ["0 %", "25 %", "50 %", "75 %", "100 %"])
-    ticks = parts.thinned(times, ax, low, high, 20.0)
+    ticks = parts.thinned(times, ax, low, high, counts)
     ax.set_xticks(ticks, [style.tick(t) for t in ticks])
     _axis_labels(ax, "", "patients of the cohort")
     parts.title(ax, f"Who was seen: {style.named(words, growth.outcome)}")

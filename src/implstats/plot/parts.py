@@ -14,7 +14,7 @@ from matplotlib.transforms import Transform, offset_copy
 from numpy.typing import NDArray
 
 from implstats.errors import DataError
-from implstats.plot.style import FAINT, INK, LINE, NORMAL, SMALL, Look, literal, text_width, wrapped
+from implstats.plot.style import FAINT, INK, LINE, NORMAL, SMALL, Look, literal, text_width, tick, wrapped
 
 __all__ = ["panels"]
 
@@ -184,11 +184,15 @@ def better_arrow(ax: Axes, better: str | None) -> None:
     arrow.set_gid(f"better: {'up' if up else 'down'}")
 
 
-def thinned(times: Sequence[float], ax: Axes, low: float, high: float, need: float) -> list[float]:
-    """Return the times that can be labelled `need` points apart; the first and the last always."""
+def thinned(
+    times: Sequence[float], ax: Axes, low: float, high: float, counts: Mapping[Any, Mapping[float, int]]
+) -> list[float]:
+    """Return the times whose labels and counts do not run into each other; the first and the last always."""
     figure = ax.get_figure(root=True)
     assert figure is not None
     room = ax.get_position().width * figure.get_size_inches()[0] * 72 * 0.9
+    cells = [*(tick(t) for t in times), *(str(n) for row in counts.values() for n in row.values())]
+    need = 8.0 + max(text_width(c, SMALL) for c in {"0" * len(c) for c in cells})
     span = (high - low) or 1.0
     kept = list(times[:1])
     for t in times[1:-1]:

@@ -23,6 +23,8 @@ __all__ = ["trajectories"]
 
 GRID = 121
 SLIVER = 0.03
+STRANDS = 150
+"""Most patients of a cohort whose values are drawn; more are a carpet."""
 
 
 def trajectories(
@@ -59,7 +61,8 @@ def trajectories(
     df : {"satterthwaite", "kenward-roger", "normal"}, optional
         Degrees of freedom of the intervals; by default "satterthwaite", or the study's.
     spaghetti : bool
-        Whether to draw every patient's observed values as a thin line.
+        Whether to draw each patient's observed values as a thin line; of more than 150 patients in a cohort, 150 spread
+        evenly over the order of their names.
     observed : bool
         Whether to add the observed mean of each cohort and visit, as a hollow marker.
     labels : mapping of name to str, optional
@@ -201,12 +204,12 @@ def _draw(ax: Axes, course: _Course, words: Mapping[Any, str], *, spaghetti: boo
             _observed(ax, result, cohort, look, beside)
     pad = 0.05 * span if span else 1.0
     ax.set_xlim(course.low - pad, course.high + pad)
-    ticks = parts.thinned(course.times, ax, course.low, course.high, 20.0)
+    head, counts = course.counts()
+    ticks = parts.thinned(course.times, ax, course.low, course.high, counts)
     ax.set_xticks(ticks, [style.tick(t) for t in ticks])
     if len(ticks) < len(course.times):
         ax.set_xticks(course.times, minor=True)
     parts.beside(ax, style.named(words, result.outcome))
-    head, counts = course.counts()
     names = {c: style.named(words, c) for c in result.cohorts}
     parts.counts_under(ax, ticks, counts, names, seen, head, style.time_word(result, words))
     parts.better_arrow(ax, result.better)
@@ -262,6 +265,9 @@ def _spaghetti(ax: Axes, result: GrowthResult, seen: Mapping[Any, style.Look]) -
     patient, cohort, time, outcome = (str(c) for c in (result.patient, result.cohort, result.time, result.outcome))
     for name, look in seen.items():
         part = rows[rows[cohort] == name].sort_values([patient, time], kind="stable")
+        ids = part[patient].unique()
+        if len(ids) > STRANDS:
+            part = part[part[patient].isin(ids[np.linspace(0, len(ids) - 1, STRANDS).round().astype(int)])]
         xy = part[[time, outcome]].to_numpy(float)
         cuts = np.flatnonzero(part[patient].to_numpy()[1:] != part[patient].to_numpy()[:-1]) + 1
         strands = LineCollection(
@@ -270,7 +276,6 @@ def _spaghetti(ax: Axes, result: GrowthResult, seen: Mapping[Any, style.Look]) -
             linewidths=0.5,
             alpha=max(0.06, min(0.3, 20 / (len(cuts) + 1))),
             zorder=1,
-            rasterized=len(xy) > 2000,
         )
         strands.set_gid(f"patients: {name}")
         ax.add_collection(strands)
@@ -319,5 +324,6 @@ def _legend(
         words.append("observed mean")
     if spaghetti:
         handles.append(parts.thin_key())
-        words.append("one patient")
+        some = max(course.result.sample.patients.values()) > STRANDS
+        words.append(f"one patient (of {STRANDS} per cohort)" if some else "one patient")
     parts.legend_above(ax, handles, words)
