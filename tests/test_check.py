@@ -204,7 +204,7 @@ def test_an_allowed_option_is_returned(value: object) -> None:
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ("REML", "method='REML': unknown option; there are 'reml', 'ml'"),
+        ("REML", "method='REML': unknown option; did you mean 'reml'?"),
         ("rmel", "method='rmel': unknown option; did you mean 'reml'?"),
         (True, "method=True: unknown option; there are 'reml', 'ml'"),
         (["reml"], "method=['reml']: unknown option; did you mean 'reml'?"),

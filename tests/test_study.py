@@ -352,7 +352,7 @@ class TestWords:
     def test_three_sentences_answer(self, two: Any) -> None:
         first, second, third = two.in_words()[:3]
         assert first.startswith("At month 18, cohort before had improved by ")
-        assert re.search(r"; cohort during by \d\.\d\d SD in score and \d\.\d\d SD in skill\.$", first)
+        assert re.search(r"; cohort during had improved by \d\.\d\d SD in score and \d\.\d\d SD in skill\.$", first)
         assert second.startswith(
             "The difference (cohort during minus cohort before; below zero is less improvement) is "
         )
@@ -374,7 +374,7 @@ class TestWords:
         labels = {"score": "complaints", "skill": "functioning", "before": "2000 to 2008", "month": "month"}
         text = " ".join(two.in_words(labels))
         assert "complaints" in text
-        assert "cohort 2000 to 2008" in text
+        assert 'cohort "2000 to 2008"' in text
         assert "score" not in text
 
     def test_no_verdict_is_read_off_a_p_value(self, two: Any, three: Any, frame: pd.DataFrame) -> None:
@@ -421,7 +421,7 @@ class TestWords:
             ({}, "with Satterthwaite's degrees of freedom"),
             ({"df": "kenward-roger"}, "Kenward and Roger's"),
             ({"correction": "none"}, "were not corrected"),
-            ({"correction": "fdr_bh"}, "(fdr_bh)"),
+            ({"correction": "fdr_bh"}, "(Benjamini and Hochberg)"),
             ({"sd": "reference"}, "baseline standard deviation of before"),
             ({"level": 0.9}, "Intervals are 90%"),
             ({"at": 18}, "visits as categories"),
@@ -455,7 +455,7 @@ class TestDesigns:
         later = frame.assign(pre=frame["patient"].map(start)).query("month > 0")
         study = compare(later, outcomes={"score": "lower"}, baseline="pre")
         assert "since month 0 (column 'pre')" in study.header()[0]
-        assert "Change was counted from month 0 (column 'pre')" in study.methods()
+        assert "Change was counted from month 0 (column pre)" in study.methods()
         expected = compare(frame, outcomes={"score": "lower"}).tidy()
         pd.testing.assert_frame_equal(study.tidy(), expected, rtol=1e-5)
 

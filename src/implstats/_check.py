@@ -47,9 +47,10 @@ def show(value: object) -> str:
 def nearest(name: object, known: Iterable[object]) -> str:
     """Return `; did you mean 'x'?` with the nearest known word, or what there is to choose from."""
     words = {str(k): show(k) for k in known}
-    close = difflib.get_close_matches(str(name), words, n=1, cutoff=0.6)
+    lower = {word.lower(): word for word in words}
+    close = difflib.get_close_matches(str(name).lower(), lower, n=1, cutoff=0.6)
     if close:
-        return f"; did you mean {words[close[0]]}?"
+        return f"; did you mean {words[lower[close[0]]]}?"
     listed = ", ".join(list(words.values())[:8]) + (", ..." if len(words) > 8 else "")
     return f"; there are {listed}" if words else "; there are none"
 

@@ -225,7 +225,7 @@ def test_a_baseline_column_becomes_the_visit_at_zero() -> None:
     # A patient without a value has no visit at 0, and stays.
     gap = later.assign(pre=later["pre"].where(later["patient"] != "before0"))
     less = ist.fit_growth(gap, **ROLES, baseline="pre", shape="linear")
-    assert (less.sample.added, less.sample.rows, less.sample.dropped) == (6, 17, {"y missing": 1})
+    assert (less.sample.added, less.sample.rows, less.sample.dropped) == (6, 17, {"pre missing": 1})
     assert less.sample.patients == {"before": 3, "during": 3}
 
 

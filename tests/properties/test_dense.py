@@ -206,7 +206,8 @@ def test_kenward_roger_as_the_paper_writes_it(dense: Any, small: Callable[..., A
         for i, (c, u, v) in enumerate(model.pairs):
             T[i, j] = back[u, v] if c == b else 0.0
     scale = np.sqrt(np.outer(np.diag(W), np.diag(W)))
-    assert np.abs((T @ found.w @ T.T - W) / scale).max() < 1e-5
+    # ... and to an outcome in units of the residual SD.
+    assert np.abs((fit.sigma2**2 * T @ found.w @ T.T - W) / scale).max() < 1e-5
     std_error, df = found.contrasts(ROWS, "kenward-roger")
     for row, se, m in zip(ROWS, std_error, df, strict=True):
         F, wanted, scale = model.kenward_roger_test(phi, row[None])

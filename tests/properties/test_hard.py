@@ -180,6 +180,13 @@ def test_unidentified_variances_are_refused() -> None:
         ist.fit_mixed(frame, formula="y ~ t + (1 + t | g)")
 
 
+@pytest.mark.xfail(strict=True, reason="the split of one squared number in two variances is wherever the search began")
+def test_two_variances_from_one_contrast_are_refused() -> None:
+    frame = pd.DataFrame({"y": [250.0, 258, 222], "t": [0.0, 1, 0], "g": ["a", "a", "b"]})
+    with pytest.raises((ist.DataError, ist.ConvergenceError)):
+        ist.fit_mixed(frame, formula="y ~ t + (1 | g)")
+
+
 def test_many_schedules_and_single_visits(dense: Any) -> None:
     rng = np.random.default_rng(6)
     visits = [np.sort(rng.choice(np.arange(8.0), size=rng.integers(1, 6), replace=False)) for _ in range(60)]

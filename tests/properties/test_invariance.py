@@ -128,11 +128,17 @@ def test_unit_of_time(
             same(answers(one, [12, 24], way), answers(other, [12 * factor, 24 * factor], way), rel=5e-6)
 
 
-@pytest.mark.parametrize("origin", [-24.0, 2020 * 12.0, 1e6])
-@pytest.mark.parametrize("shape", ["linear", "quadratic", "visits"])
+# A parabola at 1e6 is left out: t^2 at 1e12 has no digits left for its bend.
+@pytest.mark.parametrize(
+    ("shape", "origin"),
+    [
+        (s, o)
+        for s in ("linear", "quadratic", "visits")
+        for o in (-24.0, 2020 * 12.0, 1e6)
+        if (s, o) != ("quadratic", 1e6)
+    ],
+)
 def test_origin_of_time(cohorts: Callable[..., pd.DataFrame], origin: float, shape: str) -> None:
-    if shape == "quadratic" and origin == 1e6:
-        pytest.skip("t^2 at 1e12 +/- 1e2 has no digits left for a parabola")
     frame = cohorts(2)
     moved = frame.assign(month=frame["month"] + origin)
     for method in ("reml", "ml"):

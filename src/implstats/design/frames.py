@@ -80,7 +80,7 @@ def numeric(frame: pd.DataFrame, argument: str, name: Hashable, faults: Faults) 
             )
             return nothing
         column = converted
-    values = np.asarray(column.to_numpy(dtype=float, na_value=np.nan))
+    values = np.array(column.to_numpy(dtype=float, na_value=np.nan))
     infinite = np.isinf(values)
     if infinite.any():
         faults.add(

@@ -15,7 +15,7 @@ from implstats._check import Faults
 from implstats.design import rhs
 from implstats.design.frames import Codes, codes, numeric
 from implstats.design.mixed import Design, RandomTerm
-from implstats.design.time import Log, Shape, Visits, listed, resolve
+from implstats.design.time import FIXED_VISITS, Log, Shape, Visits, listed, resolve
 from implstats.design.visits import MANY_TIMES, CheckedVisits, Roles, checked_visits
 from implstats.errors import DataError
 from implstats.results import Sample
@@ -193,11 +193,15 @@ def growth_design(
     """Return the design of a growth model; faults of arguments and data are reported together with those given."""
     _check.frame(frame)
     clusters = [] if groups is None else list(groups) if isinstance(groups, list | tuple) else [groups]
+    if isinstance(adjust, list | tuple) and not adjust:
+        adjust = None
     roles = Roles(outcome, time, patient, cohort, reference, baseline, adjust, tuple(clusters))
     visits = checked_visits(frame, roles, faults or Faults(), missing=missing, time_unit=time_unit, random=random)
     patients, cohorts, t = visits.patients, visits.cohorts, visits.t
-    form = resolve(shape, visits.distinct)
-    cells = _empty_cells(form, visits)
+    if random == "auto":
+        random = "slope" if visits.most() > 2 else "intercept"
+    form = resolve(shape, visits.distinct, FIXED_VISITS + bool(visits.added))
+    cells = _empty_cells(form, visits, roles)
     X, names, encoding, average = _fixed(visits, form, roles, cells)
     few = len(visits.distinct) <= MANY_TIMES
     design = GrowthDesign(
@@ -228,6 +232,8 @@ def growth_design(
         notes=(),
     )
     terms, notes = _random(design, visits.frame, patients, clusters, random)
+    for c, when in sorted(cells):
+        notes.append(f"{cohorts.levels[c]} has no visit at {time} {_check.show(when)}")
     if len(patients.levels) < X.shape[1]:
         raise DataError(
             f"patient={_check.show(patient)}: {len(patients.levels)} patients for {X.shape[1]} fixed effects; "
@@ -254,13 +260,18 @@ def _sample(visits: CheckedVisits, few: bool) -> Sample:
     return Sample(visits.given, len(visits.y), visits.dropped, {}, counted, seen, visits.added)
 
 
-def _empty_cells(shape: Shape, visits: CheckedVisits) -> frozenset[tuple[int, float]]:
+def _empty_cells(shape: Shape, visits: CheckedVisits, roles: Roles) -> frozenset[tuple[int, float]]:
     if not isinstance(shape, Visits):
         return frozenset()
     empty = np.argwhere(visits.seen() == 0)
     cells = frozenset((int(c), float(visits.distinct[k])) for c, k in empty)
     for c, when in sorted(cells):
-        if when in (visits.baseline, float(visits.distinct[0])):
+        if when == float(visits.distinct[0]) != visits.baseline:
+            raise DataError(
+                f"shape='visits': cohort {_check.show(visits.cohorts.levels[c])} has no visit at "
+                f"{roles.time}={_check.show(when)}, the first time; leave that time out, or say shape='linear'"
+            )
+        if when == visits.baseline:
             raise DataError(
                 f"baseline={_check.show(when)}: cohort {_check.show(visits.cohorts.levels[c])} has no visit at this "
                 "time; its change cannot be counted"

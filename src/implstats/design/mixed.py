@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -223,7 +224,12 @@ def _terms(
             chosen = list(part)
             terms.append(RandomTerm(name, spec.group, tuple(effects[k] for k in chosen), values, levels, Z[:, chosen]))
             encodings.append(encoding)
-    for group in dict.fromkeys(term.group for term in terms):
+    distinct = {term.group: term for term in terms}
+    for name, other in combinations(distinct, 2):
+        pairs = np.unique(np.column_stack([distinct[name].of_row, distinct[other].of_row]), axis=0)
+        if len(pairs) == len(distinct[name].levels) == len(distinct[other].levels):
+            raise DataError(f"formula={_check.show(formula)}: {name} and {other} are the same groups; drop one of them")
+    for group in distinct:
         same = [term for term in terms if term.group == group]
         size = sum(len(term.effects) for term in same)
         if size > 1 and np.bincount(same[0].of_row).max() <= size:

@@ -179,7 +179,7 @@ def _read_alike(series: pd.Series[Any], column: Hashable, fitted: Values) -> Val
     _no_missing(series, here)
     if not isinstance(fitted, pd.Categorical):
         return _numbers(series, here)
-    found = fitted.categories.get_indexer(pd.Index(series.astype(object)))
+    found = fitted.categories.get_indexer(pd.Index(series.to_numpy(dtype=object), dtype=object))
     if (found < 0).any():
         first = int(np.flatnonzero(found < 0)[0])
         known = ", ".join(show(v) for v in fitted.categories[:8]) + (", ..." if len(fitted.categories) > 8 else "")

@@ -14,6 +14,7 @@ from implstats import _check
 from implstats.errors import DataError
 
 __all__ = [
+    "FIXED_VISITS",
     "MONTH_DAYS",
     "UNIT_DAYS",
     "Linear",
@@ -39,6 +40,8 @@ class Shape(ABC):
     """A time basis whose columns are zero for no time point on purpose: the intercept is a column of its own."""
 
     word: str
+    one_direction = False
+    """Whether cohorts differ in one number, so that every time asks the same question."""
 
     @abstractmethod
     def columns(self, t: Floats) -> Floats:
@@ -66,6 +69,7 @@ class Linear(Shape):
     """A straight line."""
 
     word = "linear"
+    one_direction = True
 
     def columns(self, t: Floats) -> Floats:
         return t[:, None].copy()
@@ -99,6 +103,7 @@ class Log(Shape):
 
     h: float
     word = "log"
+    one_direction = True
 
     def columns(self, t: Floats) -> Floats:
         return self.slope(t)[:, None]
@@ -228,8 +233,8 @@ def listed(times: Sequence[float]) -> str:
     return ", ".join(_check.show(v) for v in times[:8]) + (", ..." if len(times) > 8 else "")
 
 
-def resolve(shape: Any, distinct: Floats) -> Shape:
-    """Return the shape with what it takes from the data: visit times, knots, or the first positive time."""
+def resolve(shape: Any, distinct: Floats, most: int = FIXED_VISITS) -> Shape:
+    """Return the shape with what it takes from the data; "auto" is visits up to `most` distinct times."""
     if isinstance(shape, Piecewise | NaturalSpline):
         inner = shape.knots if isinstance(shape, Piecewise) else shape.knots[1:-1]
         outside = [k for k in inner if not distinct[0] < k < distinct[-1]]
@@ -240,9 +245,9 @@ def resolve(shape: Any, distinct: Floats) -> Shape:
             )
     if isinstance(shape, Piecewise):
         if len(shape.knots) > len(distinct) - 2:
-            most = {0: "no knot", 1: "one knot"}.get(len(distinct) - 2, f"{len(distinct) - 2} knots")
+            carried = {0: "no knot", 1: "one knot"}.get(len(distinct) - 2, f"{len(distinct) - 2} knots")
             raise DataError(
-                f"knots={_check.show(list(shape.knots))}: {len(distinct)} distinct times carry at most {most}"
+                f"knots={_check.show(list(shape.knots))}: {len(distinct)} distinct times carry at most {carried}"
             )
         return shape
     if isinstance(shape, NaturalSpline):
@@ -258,7 +263,7 @@ def resolve(shape: Any, distinct: Floats) -> Shape:
         )
     word = _check.one_of("shape", shape, SHAPES)
     if word == "auto":
-        word = "visits" if len(distinct) <= FIXED_VISITS else "linear"
+        word = "visits" if len(distinct) <= most else "linear"
     if word == "visits":
         return Visits(tuple(float(v) for v in distinct))
     if word == "log":

@@ -23,6 +23,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
 
 MANY_TIMES = 20
+MANY_LEVELS = 10
 RESERVED = ("fitted", "fixed", "residual", "std_residual", "estimate", "std_error", "conf_low", "conf_high")
 
 
@@ -72,6 +73,10 @@ class CheckedVisits:
         out[self.patients.of_row] = self.cohorts.of_row
         return out
 
+    def most(self) -> int:
+        """Return the largest number of visits of any patient."""
+        return int(np.bincount(self.patients.of_row).max())
+
     def seen(self) -> Ints:
         """Return the number of visits per cohort and distinct time."""
         shape = (len(self.cohorts.levels), len(self.distinct))
@@ -89,13 +94,19 @@ def checked_visits(
     faults.settle()
 
     given, added, baseline = len(frame), 0, roles.baseline
+    _no_numbers_as_text(frame, covariates, faults)
     t = elapsed(frame, roles.time, roles.patient, time_unit, faults)
     faults.settle()
     if from_column:
         frame, t, added = _with_baseline(frame, t, roles, covariates, faults)
         baseline = 0.0
     y = numeric(frame, "outcome", roles.outcome, faults)
-    masks = {f"{roles.outcome} missing": np.isnan(y), f"{roles.time} missing": np.isnan(t)}
+    start = np.arange(len(y)) < added
+    masks = {
+        f"{roles.baseline} missing": np.isnan(y) & start,
+        f"{roles.outcome} missing": np.isnan(y) & ~start,
+        f"{roles.time} missing": np.isnan(t),
+    }
     for argument, names in (("cohort", [roles.cohort]), ("adjust", covariates), ("groups", roles.groups)):
         for name in names:
             if not all_missing(frame, argument, name, faults) and pd.api.types.is_float_dtype(frame[name].dtype):
@@ -185,11 +196,26 @@ def _with_baseline(
         faults.add("baseline", column, f"patient {who} has several values", "a baseline has one a patient")
     faults.settle()
     names = list(dict.fromkeys([patient, roles.cohort, *covariates, *roles.groups]))
-    first = ~frame[patient].duplicated()
-    start = frame.loc[first, names].copy()
+    # What else is known at the start is what the earliest visit says.
+    order = np.lexsort((t, of_row.of_row))
+    earliest = order[np.flatnonzero(np.diff(of_row.of_row[order], prepend=-1))]
+    start = frame[names].iloc[earliest].copy()
     start[roles.outcome] = grouped.first().to_numpy()
     both = pd.concat([start, frame[[*names, roles.outcome]]])
     return both, np.concatenate([np.zeros(len(start)), t]), len(start)
+
+
+def _no_numbers_as_text(frame: pd.DataFrame, covariates: Sequence[Hashable], faults: Faults) -> None:
+    """Record covariates of many levels that are numbers in quotes: each would become a category."""
+    for name in covariates:
+        column = frame[name].dropna()
+        if pd.api.types.is_numeric_dtype(column.dtype) or isinstance(column.dtype, pd.CategoricalDtype):
+            continue
+        if column.nunique() <= MANY_LEVELS or not column.map(lambda v: isinstance(v, str)).all():
+            continue
+        if pd.to_numeric(column, errors="coerce").notna().all():
+            said = f"the column holds numbers as text, such as {column.iloc[0]!r} ({_check.rows(column.index)})"
+            faults.add("adjust", name, said, f"make it numeric, or say C({name}) for categories")
 
 
 def _reference_first(cohorts: Codes, roles: Roles) -> Codes:
@@ -235,8 +261,8 @@ def _rows_agree(visits: CheckedVisits, roles: Roles, random: str, faults: Faults
         first = _check.show(float(visits.distinct[0]))
         remedy = f"say baseline={first}, or name a column with the value before treatment"
         faults.add("baseline", visits.baseline, f"no visit at this time; the first is at {first}", remedy)
-    most = int(np.bincount(patients.of_row).max())
+    most = visits.most()
     if most == 1:
         faults.add("patient", roles.patient, "every patient has one visit", "change takes two visits or more")
-    elif random != "intercept" and most < 3:
+    elif random in ("slope", "uncorrelated") and most < 3:
         faults.add("random", random, "no patient has three visits", "say random='intercept'")

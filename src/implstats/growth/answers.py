@@ -75,6 +75,10 @@ class CohortAnswers:
         """Return whether a time lies beyond what was seen of a cohort."""
 
     @abstractmethod
+    def _empty(self, cohort: int, time: float) -> bool:
+        """Return whether a visit's mean rests on nobody."""
+
+    @abstractmethod
     def _seen(self, cohort: int, time: float) -> int:
         """Return the number of patients seen."""
 
@@ -135,11 +139,12 @@ class CohortAnswers:
         times = self._times(at, later=False)
         labels, rows = [], []
         for c, name in enumerate(self.cohorts):
-            for t in times:
-                labels.append(
-                    {"cohort": name, "time": t, "n": self._seen(c, t), "extrapolated": self._extrapolated(c, t)}
-                )
-            rows.append(self._mean_rows(c, times))
+            seen = [t for t in times if not self._empty(c, t)]
+            labels += [
+                {"cohort": name, "time": t, "n": self._seen(c, t), "extrapolated": self._extrapolated(c, t)}
+                for t in seen
+            ]
+            rows.append(self._mean_rows(c, seen))
         return self._estimates(f"Estimated marginal means of {self.outcome}", labels, rows, df, level)
 
     def contrasts(self, at: Any = None, *, level: float = 0.95, df: str = "satterthwaite") -> Estimates:
@@ -231,7 +236,7 @@ class CohortAnswers:
                         "time": t,
                         "sd_source": source,
                         "sd": sds[c][0],
-                        "extrapolated": self._extrapolated(c, t),
+                        "extrapolated": self._extrapolated(c, t) or (against is not None and self._extrapolated(0, t)),
                     }
                     for t in times
                 ]
@@ -318,7 +323,8 @@ class CohortAnswers:
             a_rows = sign * self._change_rows(c, times)
             a, b = self._linear(a_rows, df)[0], self._linear(b_rows, df)[0]
             for k, t in enumerate(times):
-                labels.append({"cohort": name, "reference": self.reference, "time": t})
+                beyond = self._extrapolated(c, t) or self._extrapolated(0, t)
+                labels.append({"cohort": name, "reference": self.reference, "time": t, "extrapolated": beyond})
                 covariance.append(self._covariance(np.vstack([a_rows[k], b_rows[k]]), df))
                 with np.errstate(divide="ignore"):
                     theta = a[k] / b[k] if b[k] else 0.0

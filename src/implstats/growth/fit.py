@@ -19,7 +19,7 @@ from implstats._core.inference import infer
 from implstats._core.structure import AliasedError, Block, aliased, prepare
 from implstats.design import GrowthDesign, growth_design, mixed_design
 from implstats.design.growth import BETTER, RANDOM
-from implstats.design.time import Linear, Visits
+from implstats.design.time import Linear, Log, Visits
 from implstats.errors import DataError
 from implstats.growth.answers import CohortAnswers
 from implstats.growth.models import METHODS, MixedResult, fit_design, warn_boundary
@@ -94,6 +94,8 @@ class GrowthResult(MixedResult, CohortAnswers):
         design = self.design
         if at is None:
             times = list(design.times) or [design.baseline, self.time_range[1]]
+            if later:
+                times = [t for t in times if not any(when == t for _, when in design.cells)]
             return [t for t in times if t != design.baseline] if later else times
         times = _check.at(at)
         if later and design.baseline in times:
@@ -105,7 +107,14 @@ class GrowthResult(MixedResult, CohortAnswers):
         return time > self.design.last_seen[self.cohorts[cohort]] or time < self.time_range[0]
 
     def _seen(self, cohort: int, time: float) -> int:
-        return int(np.sum((self.design.cohort_codes == cohort) & (self.design.t == time)))
+        design = self.design
+        here = design.cohort_codes == cohort
+        if isinstance(design.shape, Visits):
+            return int(np.sum(here & (design.t == time)))
+        return len(np.unique(design.patient_codes[here]))
+
+    def _empty(self, cohort: int, time: float) -> bool:
+        return (cohort, time) in self.design.cells
 
     def _baseline_values(self, cohort: int) -> Floats:
         design = self.design
@@ -148,10 +157,11 @@ class GrowthResult(MixedResult, CohortAnswers):
         design = self.design
         if isinstance(design.shape, Visits):
             raise DataError("shape='visits': categories have no slope; ask contrasts(), or fit shape='linear'")
-        times = [design.baseline] if at is None or isinstance(design.shape, Linear) else _check.at(at)
-        first, last = self.time_range
-        after = np.array(times) + 1e-4 * (last - first)
-        before = np.maximum(np.array(times) - 1e-4 * (last - first), first)
+        times = [design.baseline] if at is None else _check.at(at)
+        times = times[:1] if isinstance(design.shape, Linear) else times
+        step = 1e-5 * (self.time_range[1] - self.time_range[0])
+        step = min(step, 0.1 * design.shape.h) if isinstance(design.shape, Log) else step
+        after, before = np.array(times) + step, np.array(times) - step
 
         def slopes(cohort: int) -> Floats:
             rise = self._mean_rows(cohort, after.tolist()) - self._mean_rows(cohort, before.tolist())
@@ -168,9 +178,13 @@ class GrowthResult(MixedResult, CohortAnswers):
             rows.append(slopes(c) - slopes(0))
         return self._estimates(f"Slope of {self.outcome} per unit of {self.time}", labels, rows, df, level, tests=True)
 
-    @cached_property
+    @property
     def straightness(self) -> str:
         """How straight lines fare against visits as categories, in words; empty for any other shape."""
+        return self._straightness
+
+    @cached_property
+    def _straightness(self) -> str:
         design = self.design
         if not isinstance(design.shape, Linear):
             return ""
@@ -254,7 +268,8 @@ def fit_growth(
     better : {"lower", "higher"}, optional
         Direction of improvement; effect sizes and improvement retained ask for it.
     shape : {"auto", "linear", "quadratic", "log", "visits"}, Piecewise or NaturalSpline
-        The course over time, one for every cohort; "auto": visits as categories up to four fixed times, else linear.
+        The course over time, one for every cohort; "auto": visits as categories up to four fixed times (a baseline
+        column not counted), else linear.
     adjust : list of columns, or patsy right-hand side, optional
         Covariates.
     random : {"slope", "intercept", "uncorrelated"}

@@ -31,6 +31,7 @@ Floats = NDArray[np.float64]
 DF = ("satterthwaite", "kenward-roger", "normal")
 METHODS = ("reml", "ml")
 PERFECT = 1e-26
+NO_ERROR = 1e-10
 
 
 def fit_design(design: Design, method: str, start: Sequence[Floats] | None = None) -> tuple[Problem, mixed.Fit]:
@@ -47,15 +48,19 @@ def fit_design(design: Design, method: str, start: Sequence[Floats] | None = Non
         raise DataError(
             f"{wrong}: a linear combination of the other terms, or empty; drop it, or merge the categories"
         ) from None
+    perfect = DataError(
+        f"outcome={_check.show(design.outcome)}: the model fits it perfectly, so there is no error to judge by; "
+        "look at how it was made"
+    )
     if problem.T[-1, -1] <= PERFECT * float(design.y @ design.y):
-        raise DataError(
-            f"outcome={_check.show(design.outcome)}: the model fits it perfectly, so there is no error to judge by; "
-            "look at how it was made"
-        )
+        raise perfect
     try:
-        return problem, mixed.fit(problem, reml=method == "reml", start=start)
+        fit = mixed.fit(problem, reml=method == "reml", start=start)
     except ConvergenceError as error:
         raise ConvergenceError(f"{design.formula}: {error}", error.record) from None
+    if fit.sigma2 < NO_ERROR * float(np.var(design.y)):
+        raise perfect
+    return problem, fit
 
 
 def boundary_words(design: Design, fit: mixed.Fit) -> list[str]:

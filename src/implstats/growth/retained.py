@@ -106,10 +106,15 @@ class RetainedImprovement(Result):
     def in_words(self) -> list[str]:
         """Return one sentence a row; a set that is unbounded or excludes a middle is said in words."""
         said = []
-        for row, better in zip(self.tidy().to_dict("records"), self.change_reference, strict=True):
+        changes = zip(self.change, self.change_reference, strict=True)
+        for row, (change, better) in zip(self.tidy().to_dict("records"), changes, strict=True):
             where = f"at {self.time} {_check.show(row['time'])}"
+            where += " (extrapolated)" if row.get("extrapolated") else ""
             if better <= 0:
                 said.append(f"{where}: {row['reference']} did not improve, so there is nothing to keep a share of.")
+                continue
+            if self.as_ == "times" and change <= 0:
+                said.append(f"{where}: {row['cohort']} did not improve, so there is no number of times.")
                 continue
             said.append(f"{where}: {self._sentence(row)}")
         return said

@@ -229,12 +229,9 @@ def _of_growth(result: GrowthResult, at: list[float] | None, level: float, sd: s
     kept = result.retained_improvement(at, level=level, df=df).tidy().set_index(["cohort", "time"])
     own = effects[(effects["quantity"] == "d") & (effects["cohort"] == result.reference)]
     gains = dict(zip(own["time"], own["estimate"], strict=True))
-    # Visits as categories: a cohort that never had a visit has no number, whatever the algebra gives.
-    absent = _absent(result)
     rows = []
     for row in effects.to_dict("records"):
         cohort, time = row["cohort"], row["time"]
-        gone = (cohort, time) in absent or (row["quantity"] == "difference" and (result.reference, time) in absent)
         made = {
             "outcome": result.outcome,
             "time": time,
@@ -244,7 +241,7 @@ def _of_growth(result: GrowthResult, at: list[float] | None, level: float, sd: s
             "low": row["conf_low"],
             "high": row["conf_high"],
             "improved": gains[time] > 0,
-            "error": "no visit" if gone else "",
+            "error": "",
             "extrapolated": bool(row["extrapolated"]),
         }
         if row["quantity"] == "difference":
@@ -253,16 +250,6 @@ def _of_growth(result: GrowthResult, at: list[float] | None, level: float, sd: s
             made |= {"set": share["set"]}
         rows.append(made)
     return pd.DataFrame(rows)
-
-
-def _absent(result: GrowthResult) -> set[tuple[Any, float]]:
-    from implstats.design.time import Visits
-
-    if not isinstance(result.design.shape, Visits):
-        return set()
-    means = result.means(df="normal").tidy()
-    none = means[means["n"] == 0]
-    return set(zip(none["cohort"], none["time"], strict=True))
 
 
 def _of_study(study: CohortComparison, at: list[float] | None, level: float | None) -> pd.DataFrame:

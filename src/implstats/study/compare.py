@@ -105,7 +105,7 @@ class CohortComparison(Result):
                 rows += [head | self._row(name, tables, cohort, t, level) for t in self.at]
         out = pd.DataFrame(rows)
         out["error"] = out["error"].fillna("") if "error" in out else ""
-        out["p_corrected"] = self._corrected(out["p_value"]) if "p_value" in out else np.nan
+        out["p_corrected"] = self._corrected(out) if "p_value" in out else np.nan
         order = [c for c in _ORDER if c in out.columns]
         return out[order]
 
@@ -149,20 +149,27 @@ class CohortComparison(Result):
             "retained_high": kept["conf_high"],
             "retained_set": kept["set"],
             "sd": one("d", quantity="d", cohort=cohort, time=t)["sd"],
+            "extrapolated": bool(gap["extrapolated"]),
             "sd_source": gap["sd_source"],
         }
         if self.margin is not None:
             row["against_margin"] = _against(gap["conf_low"], gap["conf_high"], self.margin)
         return row
 
-    def _corrected(self, p: pd.Series) -> Floats:
-        given = p.to_numpy(dtype=float)
-        out = given.copy()
-        known = np.isfinite(given)
-        if self.correction != "none" and known.any():
-            from statsmodels.stats.multitest import multipletests
+    def _corrected(self, table: pd.DataFrame) -> Floats:
+        """Return p-values corrected over hypotheses; along a straight line every time is the same hypothesis."""
+        out = table["p_value"].to_numpy(dtype=float, copy=True)
+        known = np.isfinite(out)
+        if self.correction == "none" or not known.any():
+            return out
+        from statsmodels.stats.multitest import multipletests
 
-            out[known] = multipletests(given[known], method=self.correction)[1]
+        lines = [name for name, fit in self.fits.items() if fit.design.shape.one_direction]
+        which = table.loc[known, ["outcome", "cohort", "time"]]
+        which["time"] = which["time"].where(~which["outcome"].isin(lines), 0.0)
+        code, _ = pd.MultiIndex.from_frame(which).factorize()
+        first = np.unique(code, return_index=True)[1]
+        out[known] = multipletests(out[known][first], method=self.correction)[1][code]
         return out
 
     def glance(self) -> pd.DataFrame:
@@ -310,6 +317,7 @@ _ORDER = [
     "retained_set",
     "sd",
     "sd_source",
+    "extrapolated",
     "against_margin",
     "error",
 ]
@@ -406,9 +414,9 @@ def compare_cohorts(
     0     bsi  18.0          0.9  0.4
     1     bsi  36.0          1.1  0.5
     2    sipp  18.0          1.0  0.5
-    3    sipp  36.0          1.4  0.7
+    3    sipp  36.0          1.3  0.7
     """
-    call = {k: v for k, v in locals().items() if k != "frame"}
+    call = {k: dict(v) if isinstance(v, Mapping) else v for k, v in locals().items() if k != "frame"}
     roles = {k: call[k] for k in _ROLES}
     _check.frame(frame)
     faults = Faults()
@@ -436,6 +444,9 @@ def compare_cohorts(
         faults.ask(_check.number, "margin", margin, above=0, remedy="it is the size of a difference in d")
     times = faults.ask(_check.at, at)
     faults.ask(_check.level, level)
+    if isinstance(outcomes, Mapping) and len(outcomes) > 1 and isinstance(baseline, str):
+        fault = f"one column cannot be the baseline of {len(outcomes)} outcomes"
+        faults.add("baseline", baseline, fault, "compare them one by one")
     faults.settle()
     fits: dict[str, GrowthResult] = {}
     errors: dict[str, str] = {}
@@ -454,9 +465,5 @@ def compare_cohorts(
 def _fit_one(
     frame: pd.DataFrame, outcome: str, better: str, roles: Mapping[str, Any], call: Mapping[str, Any]
 ) -> GrowthResult:
-    visits = frame.loc[frame[outcome].notna(), roles["patient"]].value_counts().max() + isinstance(
-        roles["baseline"], str
-    )
-    random = "slope" if visits > 2 else "intercept"
-    design = growth_design(frame, outcome=outcome, random=random, **roles)
+    design = growth_design(frame, outcome=outcome, random="auto", **roles)
     return growth_result(design, better, "reml", dict(call) | {"outcome": outcome, "better": better})

@@ -99,8 +99,10 @@ def overall(
     cells = [("d", c, k) for c in range(shape[0]) for k in range(shape[1])]
     cells += [("retained", c, k) for c in range(1, shape[0]) for k in range(shape[1])]
     with np.errstate(divide="ignore", invalid="ignore"):
-        estimate = [point[c, k] / (1.0 if q == "d" else point[0, k]) for q, c, k in cells]
-        drawn = [mean[:, c, k] / (1.0 if q == "d" else mean[:, 0, k]) for q, c, k in cells]
+        # Where the reference did not improve there is nothing to retain a share of.
+        share = np.where(point[0] > 0, point / point[0], np.nan)
+        estimate = [point[c, k] if q == "d" else share[c, k] for q, c, k in cells]
+        drawn = [mean[:, c, k] if q == "d" else mean[:, c, k] / mean[:, 0, k] + 0 * share[c, k] for q, c, k in cells]
     labels = {
         "quantity": tuple(q for q, _, _ in cells),
         "cohort": tuple(first.cohorts[c] for _, c, _ in cells),

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Words"]
 
+CORRECTION = {"holm": "Holm", "bonferroni": "Bonferroni", "fdr_bh": "Benjamini and Hochberg"}
+
 
 @dataclass(frozen=True)
 class Words:
@@ -39,34 +41,42 @@ class Words:
         return said + [f"{self(name)} could not be analysed: {why}" for name, why in study.errors.items()]
 
     def _time(self, rows: Sequence[Mapping[Any, Any]], *, first: bool) -> list[str]:
-        cohort, reference = (f"cohort {self(rows[0][k])}" for k in ("cohort", "reference"))
-        when = f"{self(self.study.time)} {_check.show(rows[0]['time'])}"
-        sizes = [_joined(f"{r[k]:.2f} SD in {self(r['outcome'])}" for r in rows) for k in ("d_reference", "d")]
-        gaps = _joined(
-            f"{r['d_difference']:.2f} SD in {self(r['outcome'])} "
-            f"({self._interval} {r['d_difference_low']:.2f} to {r['d_difference_high']:.2f})"
-            for r in rows
-        )
-        kept = _joined(self._kept(r) for r in rows)
-        said = [f"At {when}, {reference} had improved by {sizes[0]}; {cohort} by {sizes[1]}."]
+        study = self.study
+        cohort, reference = (f"cohort {self._quoted(rows[0][k])}" for k in ("cohort", "reference"))
+        when = f"{self(study.time)} {_check.show(rows[0]['time'])}"
+        when += " (extrapolated)" if any(r["extrapolated"] for r in rows) else ""
+        sizes = [_sizes([(r[k], self(r["outcome"])) for r in rows]) for k in ("d_reference", "d")]
+        said = [f"At {when}, {reference} had {sizes[0]}; {cohort} had {sizes[1]}."]
         if first:
+            gaps = _joined(
+                f"{_two(r['d_difference'])} SD in {self(r['outcome'])} "
+                f"({self._interval} {_two(r['d_difference_low'])} to {_two(r['d_difference_high'])})"
+                for r in rows
+            )
             said.append(f"The difference ({cohort} minus {reference}; below zero is less improvement) is {gaps}.")
-        said.append(f"C{cohort[1:]} kept {kept} of the improvement of {reference}.")
-        if self.study.margin is not None:
+        named = [r for r in rows if r["change_reference"] > 0]
+        if named:
+            kept = f"{cohort} kept {_joined(self._kept(r) for r in named)} of the improvement of {reference}."
+            said.append(f"C{kept[1:]}" if first else f"At {when}, {kept}")
+        without = [self(r["outcome"]) for r in rows if r["change_reference"] <= 0]
+        if without:
+            said.append(f"No share can be named in {_joined(without)}: the reference did not improve.")
+        if study.margin is not None:
             verdicts = "; ".join(f"{self(r['outcome'])}: {r['against_margin']}" for r in rows)
-            said.append(f"Against a margin of {self.study.margin:g} SD: {verdicts}.")
+            said.append(f"Against a margin of {study.margin:g} SD: {verdicts}.")
         return said
+
+    def _quoted(self, name: Any) -> str:
+        return f'"{self(name)}"' if " " in self(name) else self(name)
 
     def _kept(self, row: Mapping[Any, Any]) -> str:
         name = self(row["outcome"])
-        if row["change_reference"] <= 0:
-            return f"no share that can be named in {name} (the reference did not improve)"
-        share, low, high = (100 * row[k] for k in ("retained", "retained_low", "retained_high"))
+        share, low, high = (f"{100 * row[k]:.0f} %" for k in ("retained", "retained_low", "retained_high"))
         if row["retained_set"] == "bounded":
-            return f"{share:.0f} % in {name} ({self._interval} {low:.0f} % to {high:.0f} %)"
+            return f"{share} in {name} ({self._interval} {low} to {high})"
         if row["retained_set"] == "outside":
-            return f"{share:.0f} % in {name} (not bounded: only {low:.0f} % to {high:.0f} % is excluded)"
-        return f"{share:.0f} % in {name} (not bounded: no value is excluded)"
+            return f"{share} in {name} (not bounded: only {low} to {high} is excluded)"
+        return f"{share} in {name} (not bounded: no value is excluded)"
 
     def limits(self) -> list[str]:
         """Return what this design cannot separate, whatever the numbers."""
@@ -74,8 +84,8 @@ class Words:
         names = ", ".join(self(c) for c in study.cohorts)
         clusters = [t.group for t in study.first.design.terms if t.group != str(study.first.patient)]
         said = [
-            f"Patients were not assigned to {names} by chance. Cohorts that follow each other differ in calendar time, "
-            "referral and staff as well as in the organisation; the difference may come from any of these.",
+            f"Unless patients were assigned to {names} by chance, cohorts that follow each other differ in calendar "
+            "time, referral and staff as well as in the organisation; the difference may come from any of these.",
             "No group went untreated, so the improvement retained counts change that would have happened without "
             "treatment in both cohorts.",
             "Patients who stopped coming are represented by those who were alike on what had been observed. If those "
@@ -112,23 +122,38 @@ class Words:
         corrected = (
             "were not corrected"
             if study.correction == "none"
-            else f"were corrected over outcomes and times ({study.correction})"
+            else f"were corrected over outcomes and times ({CORRECTION[study.correction]})"
         )
         baseline = f"{self(study.time)} {_check.show(fit.baseline)}"
         if fit.design.sample.added:
-            baseline += f" (column {_check.show(fit.call.get('baseline'))})"
+            baseline += f" (column {self._quoted(fit.call.get('baseline'))})"
+        counts = "" if not isinstance(study.sd, str) else ", and its interval counts the uncertainty of that SD"
         change = (
-            f"Change was counted from {baseline}; d is the change divided by the {sd}, positive where patients improved, "
-            "and its interval counts the uncertainty of that standard deviation."
+            f"Change was counted from {baseline}; d is the change divided by the {sd}, positive where patients improved"
+            f"{counts}."
         )
+        groups = dict.fromkeys(t.group for t in fit.design.terms if t.group != str(fit.patient))
+        random = _joined(["patients", *(f"{g}s" for g in groups)])
         return (
-            f"Each outcome was analysed with a linear mixed model, {shape} by cohort as fixed effects and patients as "
+            f"Each outcome was analysed with a linear mixed model, {shape} by cohort as fixed effects and {random} as "
             f"random effects, fitted by restricted maximum likelihood ({formulas}). {change} Intervals are "
             f"{100 * study.level:.10g}% with {df} degrees of freedom. Improvement retained is the change of a cohort "
             f"divided by that of {self(study.reference)}, with Fieller's confidence set. P-values of the difference in "
             f"change {corrected}. Rows with missing values were left out, which is valid if they are missing at random "
             f"given what was observed. Computed with implstats {__version__}."
         )
+
+
+def _two(value: float) -> str:
+    """Write two decimals, and never minus zero."""
+    return f"{round(value, 2) + 0.0:.2f}"
+
+
+def _sizes(found: Sequence[tuple[float, str]]) -> str:
+    if all(round(d, 2) >= 0 for d, _ in found):
+        return "improved by " + _joined(f"{_two(d)} SD in {name}" for d, name in found)
+    words = [("improved by", d) if round(d, 2) >= 0 else ("got worse by", -d) for d, _ in found]
+    return _joined(f"{way} {_two(d)} SD in {name}" for (way, d), (_, name) in zip(words, found, strict=True))
 
 
 def _joined(parts: Iterable[str]) -> str:
