@@ -110,21 +110,22 @@ def test_the_random_slope_is_on_time_or_its_log() -> None:
     np.testing.assert_allclose(design(frame, shape="log").terms[0].Z[:, 1], np.log1p(frame["t"]))
 
 
-def test_a_clusters_difference_is_zero_at_the_baseline_and_in_the_reference() -> None:
+def test_a_clusters_change_is_zero_at_the_baseline() -> None:
     frame = made()
     d = design(frame, groups="site", baseline=1)
-    own = d.terms[-1]
-    assert own.effects == ("t:cohort[during]",)
-    np.testing.assert_array_equal(own.Z[:, 0], (frame["t"] - 1) * (frame["cohort"] == "during"))
+    for own in d.terms[-2:]:
+        assert own.effects == ("(t - 1)",)
+        np.testing.assert_array_equal(own.Z[:, 0], frame["t"] - 1)
 
 
-def test_three_cohorts_have_two_cluster_differences() -> None:
+def test_a_clusters_difference_does_not_know_the_reference() -> None:
     d = design(made(("before", "during", "after")), groups="site")
-    assert [t.effects for t in d.terms if t.group == "site"] == [
-        ("(Intercept)",),
-        ("t:cohort[after]",),
-        ("t:cohort[during]",),
+    assert [(t.group, t.effects) for t in d.terms if t.group != "patient"] == [
+        ("site", ("(Intercept)",)),
+        ("site", ("t",)),
+        ("site:cohort", ("t",)),
     ]
+    assert len(d.terms[-1].levels) == 3 * len(d.terms[-2].levels)
 
 
 def test_rows_for_a_question_are_those_of_the_data() -> None:

@@ -238,7 +238,7 @@ class TestPredict:
         pd.testing.assert_frame_equal(table[study_frame.columns], study_frame)
         np.testing.assert_allclose(table["estimate"], adjusted.augment()["fitted"])
         np.testing.assert_allclose(table["std_error"], adjusted.predict()["std_error"])
-        assert table.columns.tolist()[-4:] == ["estimate", "std_error", "conf_low", "conf_high"]
+        assert table.columns.tolist()[-5:] == ["estimate", "std_error", "df", "conf_low", "conf_high"]
 
     def test_a_new_patient_gets_the_populations_mean(self, study_frame: pd.DataFrame, adjusted: Any) -> None:
         new = study_frame.head(8).assign(patient=999)
@@ -251,7 +251,7 @@ class TestPredict:
         np.testing.assert_allclose(one["std_error"], other["std_error"])
 
     def test_a_new_patients_mean_is_the_marginal_mean(self, by_visit: Any) -> None:
-        means = by_visit.means(df="normal").tidy()
+        means = by_visit.means().tidy()
         new = means[["cohort"]].assign(month=means["time"])
         table = by_visit.predict(new)
         np.testing.assert_allclose(table["estimate"], means["estimate"])

@@ -180,7 +180,6 @@ def test_unidentified_variances_are_refused() -> None:
         ist.fit_mixed(frame, formula="y ~ t + (1 + t | g)")
 
 
-@pytest.mark.xfail(strict=True, reason="the split of one squared number in two variances is wherever the search began")
 def test_two_variances_from_one_contrast_are_refused() -> None:
     frame = pd.DataFrame({"y": [250.0, 258, 222], "t": [0.0, 1, 0], "g": ["a", "a", "b"]})
     with pytest.raises((ist.DataError, ist.ConvergenceError)):

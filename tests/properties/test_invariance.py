@@ -264,7 +264,6 @@ def test_order_of_the_rows_with_a_baseline_column_and_a_covariate_that_varies(
     same(answers(one, [12, 24], "satterthwaite"), answers(other, [12, 24], "satterthwaite"))
 
 
-@pytest.mark.xfail(strict=True, reason="only cohorts beside the reference have a slope of their own per site")
 def test_other_reference_turns_the_sign_with_sites(cohorts: Callable[..., pd.DataFrame]) -> None:
     rng = np.random.default_rng(5)
     frame = cohorts(5, patients=120)

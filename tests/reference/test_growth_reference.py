@@ -56,7 +56,7 @@ def ours(term: str) -> str:
 
 def group_of(name: str) -> str:
     """Return a grouping factor's name without lme4's counter (`site.1`) and whatever order a nesting is written in."""
-    return ":".join(sorted(re.sub(r"\.\d+$", "", str(name)).split(":")))
+    return ":".join(sorted(re.split(r"[:.]", re.sub(r"\.\d+$", "", str(name)))))
 
 
 def level_of(group: str, level: object) -> str:

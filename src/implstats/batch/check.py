@@ -11,7 +11,6 @@ import pandas as pd
 from implstats import _check
 from implstats.batch.plan import Plan
 from implstats.design import GrowthDesign, growth_design, rhs
-from implstats.design.time import Visits
 from implstats.errors import DataError, PlanError
 from implstats.reading import read_data
 
@@ -128,6 +127,9 @@ def _columns(plan: Plan, frame: pd.DataFrame, faults: _check.Faults) -> None:
     _check.columns(frame, faults, patient=roles.patient, time=roles.time, cohort=roles.cohort)
     if isinstance(roles.baseline, str):
         _check.columns(frame, faults, baseline=roles.baseline)
+        if len(plan.outcomes) > 1:
+            fault = f"one column cannot be the baseline of {len(plan.outcomes)} outcomes"
+            faults.add("baseline", roles.baseline, fault, "compare them one by one")
     for name in plan.outcomes:
         _check.columns(frame, faults, outcomes=name)
     for name in asked.groups or ():
@@ -162,7 +164,6 @@ def _dates(plan: Plan, frame: pd.DataFrame, faults: _check.Faults) -> pd.DataFra
 
 def _design(plan: Plan, frame: pd.DataFrame, name: str) -> GrowthDesign:
     roles, asked = plan.roles, plan.analysis
-    visits = frame.loc[frame[name].notna(), roles.patient].value_counts().max() + isinstance(roles.baseline, str)
     design = growth_design(
         frame,
         outcome=name,
@@ -171,9 +172,9 @@ def _design(plan: Plan, frame: pd.DataFrame, name: str) -> GrowthDesign:
         cohort=roles.cohort,
         reference=roles.reference,
         baseline=roles.baseline,
-        shape="auto",
+        shape=asked.shape,
         adjust=asked.adjust,
-        random="slope" if visits > 2 else "intercept",
+        random="auto",
         groups=asked.groups,
         missing=asked.missing,
         time_unit=roles.time_unit,
@@ -182,15 +183,11 @@ def _design(plan: Plan, frame: pd.DataFrame, name: str) -> GrowthDesign:
     for t in asked.at:
         if t == design.baseline:
             faults.add("at", t, "this is the baseline; nothing has changed yet")
-        elif isinstance(design.shape, Visits):
-            if t not in design.shape.times:
-                faults.add(
-                    "at", t, "no visit at this time", f"there are {', '.join(map(_check.show, design.shape.times))}"
-                )
-            for c in (k for k, when in sorted(design.cells) if when == t):
-                who = design.cohorts[c]
-                fault = f"cohort {_check.show(who)} has no visit at this time"
-                faults.add("at", t, fault, f"its last is at {_check.show(design.last_seen[who])}")
+            continue
+        try:
+            design.seen_at([t], "at", range(len(design.cohorts)))
+        except DataError as error:
+            faults.take(error)
     faults.settle()
     return design
 

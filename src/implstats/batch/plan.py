@@ -42,6 +42,7 @@ class Analysis:
     """The section `[analysis]`: times and choices, as `compare_cohorts` takes them; draws and seed of the bootstrap."""
 
     at: Sequence[float]
+    shape: str = "auto"
     adjust: Sequence[str] | str | None = None
     groups: Sequence[str] | None = None
     margin: float | None = None
@@ -295,6 +296,7 @@ SECTIONS: Mapping[str, Mapping[str, Kind]] = {
     },
     "analysis": {
         "at": _times,
+        "shape": _word("auto", "linear", "quadratic", "log", "visits"),
         "adjust": _terms,
         "groups": _texts,
         "margin": _above(0),

@@ -127,6 +127,7 @@ def analyse(checked: Checked) -> Answers:
         reference=roles.reference,
         at=list(asked.at),
         baseline=roles.baseline,
+        shape=asked.shape,
         adjust=asked.adjust,
         groups=asked.groups,
         margin=asked.margin,
@@ -283,19 +284,10 @@ def _draw(answers: Answers, folder: Path) -> list[Figure]:
     for name, outcome, draw in asked:
         try:
             save(draw(), folder / f"{name}.png", folder / f"{name}.svg", dots=150)
-            _steady(folder / f"{name}.svg")
             made.append(Figure(name, answers.picture(name, outcome)))
         except ImplstatsError as error:
             made.append(Figure(name, "", str(error)))
     return made
-
-
-def _steady(path: Path) -> None:
-    """Number the parts of an SVG: their names are drawn by lot, and two runs of one plan would differ."""
-    text = path.read_text(encoding="utf-8")
-    names = {name: f"part{k}" for k, name in enumerate(dict.fromkeys(re.findall(r'id="([a-z][0-9a-f]{10})"', text)))}
-    text = re.sub(r"\b[a-z][0-9a-f]{10}\b", lambda found: names.get(found.group(), found.group()), text)
-    path.write_text(text, encoding="utf-8", newline="\n")
 
 
 def versions() -> dict[str, str]:

@@ -82,8 +82,8 @@ class GrowthDesign(Design):
 
     def random_rows(self, frame: pd.DataFrame, term: int) -> Floats:
         """Return Z of one term for new data."""
-        cohort, t = self._read(frame)
-        return _random_columns(self.terms[term].effects, self, cohort, t)
+        _, t = self._read(frame)
+        return random_columns(self.terms[term].effects, self, t)
 
     def _read(self, frame: pd.DataFrame) -> tuple[Ints, Floats]:
         faults = Faults()
@@ -158,19 +158,21 @@ def _columns(basis: Floats, dummies: Floats, covariates: Floats, crossed: Sequen
     return X
 
 
-def _random_columns(effects: Sequence[str], design: Any, cohort: Ints, t: Floats) -> Floats:
+def random_columns(effects: Sequence[str], design: GrowthDesign, t: Floats) -> Floats:
+    """Return the columns of Z at times t; change since the baseline is zero at the baseline."""
     slope = design.shape.slope(t)
     name = design.shape.slope_name(str(design.time))
-    columns = {"(Intercept)": np.ones(len(t)), name: slope}
-    if any(":" in e for e in effects):
-        since = slope - design.shape.slope(np.array([design.baseline]))
-        for k in range(1, len(design.cohorts)):
-            columns[_difference_name(name, design.cohort, design.cohorts[k])] = since * (cohort == k)
+    columns = {_since_name(design): slope - _slope_at_baseline(design), "(Intercept)": np.ones(len(t)), name: slope}
     return np.column_stack([columns[e] for e in effects])
 
 
-def _difference_name(slope: str, cohort: Hashable, level: Any) -> str:
-    return f"{slope}:{cohort}[{level}]"
+def _slope_at_baseline(design: GrowthDesign) -> float:
+    return float(design.shape.slope(np.array([design.baseline]))[0])
+
+
+def _since_name(design: GrowthDesign) -> str:
+    name, start = design.shape.slope_name(str(design.time)), _slope_at_baseline(design)
+    return name if start == 0 else f"({name} - {start:g})"
 
 
 def growth_design(
@@ -239,7 +241,9 @@ def growth_design(
             f"patient={_check.show(patient)}: {len(patients.levels)} patients for {X.shape[1]} fixed effects; "
             "use a simpler shape or fewer covariates"
         )
-    sizes = {"patient": len(patients.levels)} | {t.group: len(t.levels) for t in terms if t.group != str(patient)}
+    sizes = {"patient": len(patients.levels)} | {
+        t.group: len(t.levels) for t in terms if len(t.columns) == 1 and t.group != str(patient)
+    }
     return replace(
         design,
         terms=tuple(terms),
@@ -310,8 +314,16 @@ def _random(
     terms, notes = [], []
 
     def term(name: Hashable, coded: Codes, effects: tuple[str, ...]) -> RandomTerm:
-        Z = _random_columns(effects, design, design.cohort_codes, design.t)
+        Z = random_columns(effects, design, design.t)
         return RandomTerm(str(name), (name,), effects, coded.of_row, coded.levels, Z)
+
+    def within(name: Hashable, coded: Codes, effects: tuple[str, ...]) -> RandomTerm:
+        """Return a term of each cohort within each cluster; it does not know which cohort is the reference."""
+        pairs, of_row = np.unique(coded.of_row * len(design.cohorts) + design.cohort_codes, return_inverse=True)
+        levels = [(coded.levels[k // len(design.cohorts)], design.cohorts[k % len(design.cohorts)]) for k in pairs]
+        Z = random_columns(effects, design, design.t)
+        both = (name, design.cohort)
+        return RandomTerm(f"{name}:{design.cohort}", both, effects, of_row.astype(np.intp), levels, Z)
 
     for effects in parts[random]:
         terms.append(term(design.patient, patients, effects))
@@ -335,11 +347,11 @@ def _random(
         terms.append(term(name, coded, ("(Intercept)",)))
         mixed = int((per_level.sum(axis=1) > 1).sum())
         if mixed >= CLUSTERS_FOR_DIFFERENCE:
-            for level in design.cohorts[1:]:
-                terms.append(term(name, coded, (_difference_name(slope, design.cohort, level),)))
+            since = (_since_name(design),)
+            terms += [term(name, coded, since), within(name, coded, since)]
             notes.append(
                 f"{mixed} of {len(coded.levels)} {name}s hold several cohorts; "
-                "each has its own cohort difference in change"
+                "each has its own change, and its own cohort difference in change"
             )
         elif mixed:
             notes.append(

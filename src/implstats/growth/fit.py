@@ -18,7 +18,7 @@ from implstats._core import mixed
 from implstats._core.inference import infer
 from implstats._core.structure import AliasedError, Block, aliased, prepare
 from implstats.design import GrowthDesign, growth_design, mixed_design
-from implstats.design.growth import BETTER, RANDOM
+from implstats.design.growth import BETTER, RANDOM, random_columns
 from implstats.design.time import Linear, Log, Visits
 from implstats.errors import DataError
 from implstats.growth.answers import CohortAnswers
@@ -129,12 +129,8 @@ class GrowthResult(MixedResult, CohortAnswers):
         return self.fit.sigma2 + sum(float(z @ G @ z) for z, G in zip(self._baseline_z(), self.fit.G, strict=True))
 
     def _baseline_z(self) -> list[Floats]:
-        # A cluster's own cohort difference in change is zero at the baseline.
-        start = self.design.shape.slope(np.array([self.baseline]))[0]
-        return [
-            np.array([1.0 if e == "(Intercept)" else 0.0 if ":" in e else start for e in term.effects])
-            for term in self.design.terms
-        ]
+        start = np.array([self.baseline])
+        return [random_columns(term.effects, self.design, start)[0] for term in self.design.terms]
 
     def _model_variance(self) -> tuple[float, float]:
         return self.model_variance(), self._inference.variance_of(self._baseline_z())

@@ -22,7 +22,7 @@ from implstats._core.prediction import covariance_of_prediction, random_effects
 from implstats._core.structure import AliasedError, Block, Problem, prepare
 from implstats.design import Design
 from implstats.errors import BoundaryWarning, ConvergenceError, DataError
-from implstats.results import Estimates, Result, Sample, lock
+from implstats.results import Estimates, Result, Sample, intervals, lock
 
 __all__ = ["DF", "MixedResult", "fit_design", "warn_boundary"]
 
@@ -40,6 +40,12 @@ def fit_design(design: Design, method: str, start: Sequence[Floats] | None = Non
     blocks = [Block(t.of_row, len(t.levels), t.Z) for t in design.terms]
     if len(design.y) <= design.X.shape[1]:
         raise DataError(f"{len(design.y)} rows for {design.X.shape[1]} fixed effects; use fewer terms")
+    variances = 1 + sum(len(t.effects) * (len(t.effects) + 1) // 2 for t in design.terms)
+    if len(design.y) - design.X.shape[1] < variances:
+        raise DataError(
+            f"{len(design.y)} rows for {design.X.shape[1]} fixed effects and {variances} variances and correlations; "
+            "use fewer terms"
+        )
     try:
         problem = prepare(design.y, design.X, blocks)
     except AliasedError as error:
@@ -69,6 +75,7 @@ def boundary_words(design: Design, fit: mixed.Fit) -> list[str]:
     for term, root, G in zip(design.terms, fit.L, fit.G, strict=True):
         if root.shape[1] == root.shape[0]:
             continue
+        groups = f"{term.group}s" if len(term.columns) == 1 else f"{term.group} groups"
         variances = np.diag(G)
         gone = [
             e
@@ -76,12 +83,12 @@ def boundary_words(design: Design, fit: mixed.Fit) -> list[str]:
             if v * z <= 1e-10 * fit.sigma2
         ]
         if gone:
-            said.append(f"the variance of {' and '.join(gone)} between {term.group}s is 0")
+            said.append(f"the variance of {' and '.join(gone)} between {groups} is 0")
         elif len(term.effects) == 2:
             sign = "1" if G[0, 1] > 0 else "-1"
-            said.append(f"the correlation of {term.effects[0]} and {term.effects[1]} between {term.group}s is {sign}")
+            said.append(f"the correlation of {term.effects[0]} and {term.effects[1]} between {groups} is {sign}")
         else:
-            said.append(f"the covariance of {', '.join(term.effects)} between {term.group}s has rank {root.shape[1]}")
+            said.append(f"the covariance of {', '.join(term.effects)} between {groups} has rank {root.shape[1]}")
     return said
 
 
@@ -236,7 +243,8 @@ class MixedResult(Result):
         ----------
         terms : list of term names, or of mappings from term to weight
         df : {"satterthwaite", "kenward-roger", "normal"}
-            Fai and Cornelius' denominator, Kenward and Roger's scaled F, or chi-square / df_num.
+            Fai and Cornelius' denominator (as lmerTest's, it depends a little on the units of the terms), Kenward and
+            Roger's scaled F (which does not), or chi-square / df_num.
         """
         if isinstance(terms, str) or not isinstance(terms, Sequence):
             raise DataError(f"terms={_check.show(terms)}: not a list of terms; write {self._example()}")
@@ -336,6 +344,12 @@ class MixedResult(Result):
             Of the expected outcome, or of an outcome that is still to be observed.
         new_levels : {"population", "error"}
             What to do with a patient or site that was not in the fit.
+
+        Notes
+        -----
+        Standard errors count the fixed effects and the predicted random effects (Henderson 1975, DOI 10.2307/2529430);
+        the variances are taken as known. Intervals of the population's mean have Satterthwaite's df, the others are
+        normal.
         """
         _check.level(level)
         _check.one_of("interval", interval, ("confidence", "prediction"))
@@ -364,9 +378,13 @@ class MixedResult(Result):
         if interval == "prediction":
             variance = variance + self.fit.sigma2
         std_error = np.sqrt(variance)
-        half = special.ndtri(0.5 + level / 2) * std_error
+        # Satterthwaite's df belong to x'b; the error of a known patient's own effects has none that is agreed on.
+        population = np.all([found < 0 for found in values], axis=0) & (interval == "confidence")
+        df = np.full(len(X), np.inf)
+        df[population] = self._linear(X[population], "satterthwaite")[2]
+        low, high = intervals(estimate, std_error, df, level)
         out = self.augment().iloc[:, : len(self.design.roles)] if frame is None else frame.copy()
-        return out.assign(estimate=estimate, std_error=std_error, conf_low=estimate - half, conf_high=estimate + half)
+        return out.assign(estimate=estimate, std_error=std_error, df=df, conf_low=low, conf_high=high)
 
     def variances(self) -> pd.DataFrame:
         """Return one row a variance, then one a correlation, the residual last."""

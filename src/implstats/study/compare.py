@@ -200,7 +200,7 @@ class CohortComparison(Result):
         """Return the mean d over the outcomes per cohort, and their ratio: the share of improvement retained overall.
 
         Patients are drawn with replacement within their cohort, each with all of its outcomes, and every outcome is
-        fitted again; intervals are percentiles of the draws.
+        fitted again; intervals are percentiles of the draws. Sites and therapists (`groups=`) are not drawn.
 
         Parameters
         ----------

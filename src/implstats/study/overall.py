@@ -37,6 +37,8 @@ class Overall(Result):
         Draws that could not be fitted.
     outcomes : tuple of str
     level : float
+    notes : tuple of str
+        What the intervals leave out.
     """
 
     labels: Mapping[str, tuple[Any, ...]]
@@ -45,6 +47,7 @@ class Overall(Result):
     failed: int
     outcomes: tuple[str, ...]
     level: float
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("estimate", "draws"):
@@ -73,7 +76,7 @@ class Overall(Result):
         none = int((self.draws[:, reference] <= 0).any(axis=1).sum())
         if none:
             lines.append(f"in {none} draws the reference did not improve; there the share retained has no meaning")
-        return lines
+        return [*lines, *self.notes]
 
 
 def overall(
@@ -110,4 +113,9 @@ def overall(
         "time": tuple(times[k] for _, _, k in cells),
     }
     call = {"at": list(times), "sd": sd, "draws": draws, "rng": rng if isinstance(rng, int) else None, "level": level}
-    return Overall(call, labels, np.array(estimate), np.column_stack(drawn), failed, tuple(fits), level)
+    groups = dict.fromkeys(t.group for f in fits.values() for t in f.design.terms if t.group != str(f.patient))
+    clusters = ", ".join(g for g in groups if ":" not in g)
+    notes = (
+        (f"patients are drawn, {clusters} are not: the intervals leave out which ones were met",) if clusters else ()
+    )
+    return Overall(call, labels, np.array(estimate), np.column_stack(drawn), failed, tuple(fits), level, notes)

@@ -132,7 +132,7 @@ class Words:
             f"Change was counted from {baseline}; d is the change divided by the {sd}, positive where patients improved"
             f"{counts}."
         )
-        groups = dict.fromkeys(t.group for t in fit.design.terms if t.group != str(fit.patient))
+        groups = dict.fromkeys(t.group for t in fit.design.terms if len(t.columns) == 1 and t.group != str(fit.patient))
         random = _joined(["patients", *(f"{g}s" for g in groups)])
         return (
             f"Each outcome was analysed with a linear mixed model, {shape} by cohort as fixed effects and {random} as "
