@@ -22,10 +22,10 @@ NARROW_TO_WIDE = 20.0
 
 SCALES = ("auto", "outcome", "std_error")
 SD_WORDS = {
-    "baseline": "SDs observed at the baseline",
-    "reference": "the reference's SDs at the baseline",
-    "own": "each cohort's own SDs at the baseline",
-    "model": "the model's SDs at the baseline",
+    "baseline": "in SDs",
+    "reference": "in SDs of the reference",
+    "own": "in SDs of each cohort",
+    "model": "in SDs of the model",
 }
 NOT_BOUNDED = "not bounded"
 
@@ -116,9 +116,8 @@ def effect_forest(
     lines = _effect_lines(table, first, words, retained=retained)
     shown = 100 * (wide if wide is not None else getattr(result, "level", 0.95))
     heads = (f"d [{shown:g} % interval]", "improvement retained")[: 1 + retained]
-    start = style.at_time(first, words, first.baseline)
-    unit = SD_WORDS.get(str(sd), f"units of the given SD, {sd}")
-    axis = f"improvement since {start if ':' not in start else 'the baseline'} (d, in {unit})"
+    unit = SD_WORDS.get(str(sd), f"in units of {sd}")
+    axis = f"improvement since the baseline, d, {unit}"
     panel = forest(ax, lines, heads, 7.4 if retained else 6.2)
     panel.set_xlabel(style.wrapped(axis, 72), fontsize=style.NORMAL, color=style.INK, labelpad=16)
     direction(panel)
@@ -277,7 +276,7 @@ def _of_study(study: CohortComparison, at: list[float] | None, level: float | No
                 found = {"estimate": "d_difference", "low": "d_difference_low", "high": "d_difference_high"}
                 found |= {"share": "retained", "share_low": "retained_low", "share_high": "retained_high"}
                 found |= {"set": "retained_set", "cohort": "cohort"}
-                gap = {"quantity": "difference", "extrapolated": any(beyond.values())}
+                gap = {"quantity": "difference", "extrapolated": row["extrapolated"]}
                 rows.append(head | gap | {word: row[column] for word, column in found.items()})
     return pd.DataFrame(rows)
 

@@ -67,7 +67,7 @@ def residuals(
     >>> fit = ist.fit_mixed(visits, formula="bsi ~ month * cohort + (1 + month | patient)")
     >>> against_fitted, quantiles = ist.plot.residuals(fit)
     >>> against_fitted.get_ylabel()
-    'residual (units of bsi)'
+    'residual, observed minus fitted'
     """
     words = style.label_map(labels)
     if not isinstance(result, MixedResult):
@@ -81,13 +81,13 @@ def residuals(
     cloud: dict[str, Any] = {"s": 12, "color": style.COLOURS[0], "alpha": alpha, "linewidths": 0, "rasterized": big}
     parts.dress(left)
     parts.dress(right)
-    parts.title(left, "Residuals, and their mean (broken line)")
-    parts.title(right, "Residuals against normal quantiles")
+    parts.title(left, "Left unexplained; broken line: its mean")
+    parts.title(right, "The same against the normal distribution")
     left.scatter(fitted, residual, **cloud)
     left.axhline(0.0, color=style.INK, linewidth=0.9, gid="zero")
     x, y = _smooth(fitted, residual)
     left.plot(x, y, color=style.COLOURS[1], linestyle=style.DASHES[2], linewidth=1.8, gid="smooth")
-    _axis_labels(left, f"fitted value of {name}", f"residual (units of {name})")
+    _axis_labels(left, f"fitted value of {name}", "residual, observed minus fitted")
     ordered = np.sort(standard)
     normal = special.ndtri((np.arange(1, len(ordered) + 1) - 0.5) / len(ordered))
     right.scatter(normal, ordered, **cloud)
@@ -224,13 +224,11 @@ def missingness(
     fits = [g for g in found.values() if isinstance(g, GrowthResult)]
     tall = 3.3 + 0.15 * max(len(g.cohorts) for g in fits)
     axes = parts.panels(ax, len(found), (5.4 if len(found) == 1 else 4.7, tall), what="outcome")
-    keyed = False
     for panel, (name, growth) in zip(axes, found.items(), strict=True):
         if isinstance(growth, str):
             parts.refuse_panel(panel, style.named(words, name), growth)
             continue
-        _seen(panel, growth, words, keyed=not keyed)
-        keyed = True
+        _seen(panel, growth, words)
     return axes[0] if isinstance(result, GrowthResult) else parts.array_of(axes)
 
 
@@ -298,7 +296,7 @@ def _caterpillar(ax: Axes, part: pd.DataFrame, words: Mapping[Any, str]) -> None
     parts.beside(ax, f"{count} levels, in order of size")
 
 
-def _seen(ax: Axes, growth: GrowthResult, words: Mapping[Any, str], *, keyed: bool) -> None:
+def _seen(ax: Axes, growth: GrowthResult, words: Mapping[Any, str]) -> None:
     parts.dress(ax)
     looks = style.looks(growth.cohorts)
     low, high = growth.time_range
@@ -358,10 +356,8 @@ def _seen(ax: Axes, growth: GrowthResult, words: Mapping[Any, str], *, keyed: bo
     ax.set_yticks([0, 25, 50, 75, 100], ["0 %", "25 %", "50 %", "75 %", "100 %"])
     ticks = parts.thinned(times, ax, low, high, counts)
     ax.set_xticks(ticks, [style.tick(t) for t in ticks])
-    _axis_labels(ax, "", "patients of the cohort")
+    _axis_labels(ax, "", "share of patients seen")
     parts.title(ax, f"Who was seen: {style.named(words, growth.outcome)}")
     parts.counts_under(ax, ticks, counts, names, looks, head, style.time_word(growth, words))
-    if keyed:
-        handles = [parts.key(looks[c]) for c in growth.cohorts]
-        said = [f"{names[c]}: {started[c]} patients" for c in growth.cohorts]
-        parts.legend_inside(ax, handles, said)
+    handles = [parts.key(looks[c]) for c in growth.cohorts]
+    parts.legend_inside(ax, handles, [f"{names[c]}: {started[c]} patients" for c in growth.cohorts])

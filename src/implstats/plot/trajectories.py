@@ -109,13 +109,11 @@ def trajectories(
     cohorts = max(len(c.result.cohorts) for c in made.values() if isinstance(c, _Course))
     height = 3.7 + 0.15 * cohorts
     axes = parts.panels(ax, len(made), (5.6 if len(made) == 1 else 4.9, height), what="outcome")
-    keyed = False
     for panel, (name, course) in zip(axes, made.items(), strict=True):
         if isinstance(course, str):
             parts.refuse_panel(panel, style.named(words, name), course)
             continue
-        _draw(panel, course, words, spaghetti=spaghetti, observed=observed, keyed=not keyed)
-        keyed = True
+        _draw(panel, course, words, spaghetti=spaghetti, observed=observed)
     return axes[0] if isinstance(result, GrowthResult) else parts.array_of(axes)
 
 
@@ -157,7 +155,7 @@ class _Course:
         return "patients seen then or later", {c: {t: int((v >= t).sum()) for t in self.times} for c, v in last.items()}
 
 
-def _draw(ax: Axes, course: _Course, words: Mapping[Any, str], *, spaghetti: bool, observed: bool, keyed: bool) -> None:
+def _draw(ax: Axes, course: _Course, words: Mapping[Any, str], *, spaghetti: bool, observed: bool) -> None:
     result = course.result
     seen = style.looks(result.cohorts)
     span = course.high - course.low
@@ -213,8 +211,7 @@ def _draw(ax: Axes, course: _Course, words: Mapping[Any, str], *, spaghetti: boo
     names = {c: style.named(words, c) for c in result.cohorts}
     parts.counts_under(ax, ticks, counts, names, seen, head, style.time_word(result, words))
     parts.better_arrow(ax, result.better)
-    if keyed:
-        _legend(ax, course, seen, names, hatched=hatched, observed=observed, spaghetti=spaghetti)
+    _legend(ax, course, seen, names, hatched=hatched, observed=observed, spaghetti=spaghetti)
 
 
 def _curve(ax: Axes, curve: pd.DataFrame, look: style.Look, cohort: str) -> bool:
