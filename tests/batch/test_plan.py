@@ -95,6 +95,9 @@ BAD = [
     ('at = [18]', 'at = [24]', "at=24: no visit at this time; there are 0, 18, 36"),
     ('at = [18]', 'at = [0, 18]', "at=0: this is the baseline; nothing has changed yet"),
     ('at = [18]', '', "[analysis] at: missing; name the times to compare at, as at = [18, 36]"),
+    ('at = [18]', 'at = [18]\nshape = "visit"', "[analysis] shape='visit': unknown option; did you mean 'visits'?"),
+    ('at = [18]', 'at = [18]\nshape = 3',
+     "[analysis] shape=3: unknown option; there are 'auto', 'linear', 'quadratic', 'log', 'visits'"),
     ('at = [18]', 'at = [18]\nlevel = 95', "[analysis] level=95: not between 0 and 1; 0.95 gives 95 % intervals"),
     ('at = [18]', 'at = [18]\nmargin = -0.2', "[analysis] margin=-0.2: not above 0"),
     ('at = [18]', 'at = [18]\ncorrection = "hommel"',
@@ -164,6 +167,26 @@ def test_files_that_are_not_there_or_not_text(tmp_path: Path) -> None:
 def test_two_rows_of_a_visit(tmp_path: Path) -> None:
     assert told(write(tmp_path, rows=[*ROWS, ROWS[1]])).startswith(
         "patient='patient': patient 1 has two rows at month=0"
+    )
+
+
+def test_a_baseline_column_is_of_one_outcome(tmp_path: Path) -> None:
+    rows = [f"{r},{'pre' if k == 0 else 2}" for k, r in enumerate(ROWS)]
+    text = PLAN.replace('"before"', '"before"\nbaseline = "pre"').replace('"lower"', '"lower"\nsipp = "higher"')
+    assert told(write(tmp_path, text, rows)) == (
+        "baseline='pre': one column cannot be the baseline of 2 outcomes; compare them one by one"
+    )
+
+
+def test_the_shape_is_checked_with_the_times(tmp_path: Path) -> None:
+    linear = PLAN.replace("[18]", '[24]\nshape = "linear"')
+    checked = check_plan(read_plan(write(tmp_path, linear)))
+    assert checked.in_words()[-1] == (
+        "outcome bsi: lower is better; linear over time; bsi ~ month * cohort + (1 + month | patient)"
+    )
+    rows = [r for r in ROWS if ",during,36" not in r]
+    assert told(write(tmp_path, PLAN.replace("[18]", '[18, 36]\nshape = "visits"'), rows)) == (
+        "at=36: cohort 'during' has no visit at this time; its last is at 18"
     )
 
 

@@ -104,6 +104,9 @@ def test_the_manifest_tells_what_was_done(done: tuple[Plan, Path]) -> None:
 def test_the_report_answers_in_three_sentences(done: tuple[Plan, Path], study: Any) -> None:
     text = (done[1] / "report.md").read_text(encoding="utf-8")
     labels = {k: v for k, v in done[0].labels.items() if k != "month"}
+    assert text.count("\n## ") == len(set(re.findall(r"^## .*$", text, flags=re.MULTILINE)))
+    told = study.in_words(labels)
+    assert f"## At the other time\n\n- {' '.join(told[3:])}\n- Over both outcomes together, at month 18" in text
     answer = text.split("## The answer\n\n")[1].split("\n\n")[0]
     assert answer == "\n".join(f"- {sentence}" for sentence in study.in_words(labels)[:3])
     for sentence in study.cannot_say(labels):
@@ -113,6 +116,7 @@ def test_the_report_answers_in_three_sentences(done: tuple[Plan, Path], study: A
     assert "Over both outcomes together, at month 36, the mean improvement was 1.20 SD" in text
     assert "| 36 | During the reorganisation | 49 | 1.90 (0.06) | 0.24 [0.12, 0.37] | 0.47 [0.23, 0.71] |" in text
     assert "| Symptom severity (BSI, 0-4) | 388 | 6 | 382 | 76 | 68 |" in text
+    assert "Patients seen, per outcome" not in text
     for figure in ("trajectories", "effect_forest", "missingness", "residuals_bsi", "residuals_sipp"):
         assert re.search(rf"^!\[.{{40,}}\]\({figure}\.png\)$", text, flags=re.MULTILINE), figure
     assert "doi 10.1002/pmh.1381" in text
@@ -140,10 +144,11 @@ def test_the_same_seed_gives_the_same_files(done: tuple[Plan, Path], tmp_path: P
     ] == []
 
 
-def test_another_seed_moves_the_draws_alone(done: tuple[Plan, Path], tmp_path: Path) -> None:
+def test_another_seed_moves_the_draws_alone(done: tuple[Plan, Path], quick: Path, tmp_path: Path) -> None:
     plan = replace(done[0], analysis=replace(done[0].analysis, seed=3), record={})
-    other = run_plan(plan, out=tmp_path / "other")
-    assert differing(other, done[1]) == {"overall.csv", "report.md", "manifest.json"}
+    one, other = run_plan(quick, out=tmp_path / "one"), run_plan(plan, out=tmp_path / "other")
+    assert names(one) == names(other)
+    assert differing(other, one) == {"overall.csv", "report.md", "manifest.json"}
     assert manifest(other)["plan"]["as_read"]["analysis"]["seed"] == 3
 
 
@@ -265,9 +270,9 @@ def with_columns(folder: Path, **columns: Any) -> None:
     table.to_csv(folder / "reorganisation.csv", index=False)
 
 
-def test_one_failed_outcome_and_the_others_stand(tmp_path: Path, study: Any) -> None:
+def test_one_failed_outcome_and_the_others_stand(quick: Path, tmp_path: Path, study: Any) -> None:
     plan = example(
-        tmp_path,
+        quick.parent,
         ('sipp = "higher"', 'sipp = "higher"\nflat = "lower"'),
         ("[labels]", '[labels]\nflat = "A flat score"'),
     )
@@ -297,14 +302,18 @@ def test_no_mean_over_outcomes_is_said(quick: Path, tmp_path: Path, monkeypatch:
     assert "There is no mean over outcomes: overall: 12 of 20 draws could not be fitted" in text
 
 
-def test_a_picture_that_cannot_be_drawn_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_picture_that_cannot_be_drawn_is_said(found: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: Any, **__: Any) -> None:
         raise DataError("nothing to draw")
 
-    monkeypatch.setattr(ist.plot, "missingness", fail)
-    out = run_plan(example(tmp_path), out=tmp_path / "results")
-    assert not list(out.glob("missingness*"))
-    assert "There is no picture missingness: nothing to draw" in (out / "report.md").read_text(encoding="utf-8")
+    for name in ("effect_forest", "missingness", "residuals"):
+        monkeypatch.setattr(ist.plot, name, fail)
+    figures = room._draw(found, tmp_path)
+    assert names(tmp_path) == {"trajectories.png", "trajectories.svg"}
+    text = room.report(found, figures, {})
+    for name in ("effect_forest", "missingness", "residuals_bsi", "residuals_sipp"):
+        assert f"\nThere is no picture {name}: nothing to draw\n" in text
+    assert re.search(r"^!\[.{40,}\]\(trajectories\.png\)$", text, flags=re.MULTILINE)
 
 
 def test_hostile_names(tmp_path: Path) -> None:
@@ -373,29 +382,37 @@ def test_names_of_files() -> None:
     assert all(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", name) for name in made.values())
 
 
-def test_a_baseline_column_and_straight_lines(tmp_path: Path) -> None:
+def test_a_baseline_column_and_straight_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     table = ist.load_example("reorganisation")
     first = table[table["month"] == 0].set_index("patient")["bsi"]
-    later = [
-        table[table["month"] > 0].assign(month=lambda f, k=k: f["month"] + k, bsi=lambda f, k=k: f["bsi"] + k / 50)
-        for k in range(3)
-    ]
-    both = pd.concat(later)
-    both["pre"] = both["patient"].map(first)
-    changes = [('sipp = "higher"\n', ""), ("baseline = 0 ", 'baseline = "pre" '), ("at = [18, 36]", "at = [18, 38]")]
-    plan = example(tmp_path, *changes)
-    both.to_csv(tmp_path / "reorganisation.csv", index=False)
+    later = table[table["month"] > 0]
+    later.assign(pre=later["patient"].map(first)).to_csv(tmp_path / "reorganisation.csv", index=False)
+    changes = [('sipp = "higher"\n', ""), ("baseline = 0 ", 'baseline = "pre" '), ("at = [18, 36]", "at = [36]")]
+    changes += [('shape = "auto"', 'shape = "linear"')]
+    (tmp_path / "plans").mkdir()
+    plan = example(tmp_path / "plans", *changes, ('file = "', 'file = "../'))
+    drawn = {}
+    monkeypatch.setattr("implstats.plot.style.save", lambda axes, path, *_, **__: drawn.update({path.stem: axes}))
     out = run_plan(plan, out=tmp_path / "results")
     text = (out / "report.md").read_text(encoding="utf-8")
-    assert (
-        "Symptom severity (BSI, 0-4) was modelled as a straight line for each cohort, and every time is read off"
-        in text
+    line = (
+        "Symptom severity (BSI, 0-4) was modelled as a straight line for each cohort, and every time is read off it: "
     )
-    assert "in the table; straight lines against visits as categories: F(" in text
+    assert f"\n{line}compare the means with the observed ones in the picture and the table.\n" in text
+    assert text.count("traight lines against visits as categories: F(") == 1
+    assert "\n- Straight lines against visits as categories: F(2, " in text
+    observed = [str(line.get_gid()) for line in drawn["trajectories"][0].lines if "observed" in str(line.get_gid())]
+    assert observed == ["observed: before", "observed: during"]
     assert "Improvement is the change since the value before treatment (pre) in points of the scale" in text
     assert "| Months since the start of treatment | Cohort | Patients seen | Mean (SE) | Observed mean |" in text
     assert "Added from the baseline column" in text
+    # A visit that was not compared has its patients in a table of its own.
+    assert "| Outcome | Cohort | month 0 | month 18 | month 36 |" in text
+    # One outcome has no mean over outcomes, and nothing is said of one.
     assert "Over all" not in text
+    assert "mean over outcomes" not in text
+    assert "Efron" not in text
+    assert not (out / "overall.csv").exists()
 
 
 # Markdown ------------------------------------------------------------------------------------------------------------

@@ -113,12 +113,22 @@ def test_the_axis_names_the_sd_and_the_start(categories: Any, study: Any) -> Non
     def words(ax: Axes) -> str:
         return ax.get_xlabel().replace("\n", " ")
 
-    assert words(plot.effect_forest(categories)) == "improvement since month 0 (d, in SDs observed at the baseline)"
-    assert "the model's SDs" in words(plot.effect_forest(categories, sd="model"))
-    assert "the given SD, 0.5" in words(plot.effect_forest(categories, sd=0.5))
-    assert "SDs observed at the baseline" in words(plot.effect_forest(study))
-    label = {"month": "Months since the start"}
-    assert words(plot.effect_forest(categories, labels=label)).startswith("improvement since the baseline (d")
+    assert words(plot.effect_forest(categories)) == "improvement since the baseline (d, in SDs)"
+    assert "in SDs of the model" in words(plot.effect_forest(categories, sd="model"))
+    assert "in units of 0.5" in words(plot.effect_forest(categories, sd=0.5))
+    assert words(plot.effect_forest(study)) == "improvement since the baseline (d, in SDs)"
+
+
+def test_a_long_time_label_is_not_repeated(visits: Any, study: Any) -> None:
+    long, short = {"month": "Months since the start"}, {"month": "Month"}
+    assert _said(plot.effect_forest(study, labels=long), "time") == ["month 18", "month 36"] * 2
+    assert _said(plot.effect_forest(study, labels=short, at=36), "time") == ["Month 36"] * 2
+    dates = visits.assign(seen=pd.Timestamp("2010-01-01") + pd.to_timedelta(visits["month"] * 7, unit="D"))
+    weeks = ist.fit_growth(dates, **ROLES | {"time": "seen"}, better="lower", time_unit="weeks")
+    assert _said(plot.effect_forest(weeks, labels={"seen": "Weeks since the start"}), "time") == [
+        "18 weeks",
+        "36 weeks",
+    ]
 
 
 def test_at_chooses_times(categories: Any, study: Any) -> None:

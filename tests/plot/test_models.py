@@ -53,7 +53,7 @@ def test_the_line_of_quantiles_passes_through_the_quartiles(mixed: Any) -> None:
 
 def test_units_are_on_the_axes(mixed: Any) -> None:
     left, _ = plot.residuals(mixed, labels={"bsi": "BSI (0-4)"})
-    assert left.get_ylabel() == "residual (units of BSI (0-4))"
+    assert left.get_ylabel() == "residual, observed minus fitted"
     assert left.get_xlabel() == "fitted value of BSI (0-4)"
 
 

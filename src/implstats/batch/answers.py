@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import pandas as pd
@@ -30,7 +31,7 @@ class Answers:
         The data as they were read.
     study : CohortComparison
     overall : Overall or None
-        The mean over outcomes; None with the reason in `no_overall`.
+        The mean over outcomes; None if there is one outcome only, or with the reason in `no_overall`.
     tables : mapping
         Outcome -> kind -> table.
     files : mapping
@@ -67,9 +68,14 @@ class Answers:
         time = self.plan.roles.time
         return f"{self.words.get(time, time)} {_check.show(t)}"
 
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """The comparison, one row an outcome, cohort and time."""
+        return self.study.tidy()
+
     def rows(self, outcome: str | None = None) -> list[dict[str, Any]]:
         """Return the rows of the comparison, of one outcome or of all that could be analysed."""
-        table = self.study.tidy()
+        table = self.table
         kept = table[
             (table["error"] == "") & (table["outcome"].isin(self.study.fits if outcome is None else [outcome]))
         ]
@@ -80,17 +86,25 @@ class Answers:
         return self._at(max(self.study.at))
 
     def other_times(self) -> list[str]:
-        """Return the sentences about the other times, the latest first."""
-        times = sorted(self.study.at, reverse=True)[1:]
-        return [sentence for t in times for sentence in self._at(t)]
+        """Return what is to be said of each other time, the latest first."""
+        last, *others = sorted(self.study.at, reverse=True)
+        first, told = self.answer(), []
+        for t in others:
+            said = self._at(t, last)
+            for sentence in [s for s in first if s in said]:
+                said.remove(sentence)
+            told.append(" ".join(said))
+        return told
 
-    def _at(self, t: float) -> list[str]:
+    def _at(self, *times: float) -> list[str]:
         fitted = {name: better for name, better in self.study.outcomes.items() if name in self.study.fits}
-        return replace(self.study, at=[t], outcomes=fitted, errors={}).in_words(self.words)
+        # No sentence has a p-value, so none is corrected.
+        part = replace(self.study, at=list(times), outcomes=fitted, errors={}, correction="none")
+        return part.in_words(self.words)
 
     def over_outcomes(self) -> list[str]:
-        """Return the mean over outcomes in sentences, the last time first; none if there is one outcome only."""
-        if self.overall is None or len(self.overall.outcomes) < 2:
+        """Return the mean over outcomes in sentences, the last time first; none if there is no such mean."""
+        if self.overall is None:
             return []
         count = len(self.overall.outcomes)
         every = "both outcomes" if count == 2 else f"all {count} outcomes"
@@ -99,7 +113,7 @@ class Answers:
         for t in sorted(self.study.at, reverse=True):
             sizes, kept = [], []
             for cohort in self.study.cohorts:
-                d, name = found["d", cohort, t], f"cohort {self.plan.label(cohort)}"
+                d, name = found["d", cohort, t], f"cohort {self._quoted(cohort)}"
                 ends = f"{fixed(d['conf_low'], 2)} to {fixed(d['conf_high'], 2)}"
                 sizes.append(f"{fixed(d['estimate'], 2)} SD in {name} ({self.level} interval {ends})")
                 share = found.get(("retained", cohort, t))
@@ -111,26 +125,30 @@ class Answers:
             told.append(f"{line}: {'; '.join(kept)}." if kept else f"{line}.")
         return told
 
-    def straight_lines(self) -> list[str]:
-        """Return what a reader must know of models that read every time off a straight line."""
+    def _quoted(self, cohort: Any) -> str:
+        word = self.plan.label(cohort)
+        return f'"{word}"' if " " in word else word
+
+    def curves(self) -> list[str]:
+        """Return what a reader must know of models that read every time off a line or a curve."""
         told = []
         for name, fit in self.study.fits.items():
-            if fit.design.shape.word == "linear":
-                tested = [line for line in fit.header() if line.startswith("straight lines against")]
+            word = fit.design.shape.word
+            if word != "visits":
+                course = "a straight line" if word == "linear" else f"a curve ({word} in time)"
                 told.append(
-                    f"{self.plan.label(name)} was modelled as a straight line for each cohort, and every time is read "
-                    f"off the lines: compare the means with the observed ones in the table{'; ' if tested else ''}"
-                    f"{''.join(tested)}."
+                    f"{self.plan.label(name)} was modelled as {course} for each cohort, and every time is read off it: "
+                    "compare the means with the observed ones in the picture and the table."
                 )
         return told
 
     def what_sd_is(self) -> str:
         """Return what an SD is, in points of each scale."""
-        sizes = {r["outcome"]: f"{self.plan.label(r['outcome'])} {r['sd']:.3g}" for r in self.rows()}
-        points = "" if self.study.sd == "own" else f", in points of the scale: {', '.join(sizes.values())}"
+        sizes = {r["outcome"]: f"{r['sd']:.3g} points of {self.plan.label(r['outcome'])}" for r in self.rows()}
+        points = "" if self.study.sd == "own" else f", here {_joined(list(sizes.values()))}"
         return (
-            f"SD: the spread between patients, by which improvements on different scales can be compared{points}. "
-            "Positive is improvement, whichever way the scale runs."
+            f"An SD is the spread between patients{points}; it makes improvements on different scales comparable. "
+            "A positive number is improvement, whichever way the scale runs."
         )
 
     def picture(self, name: str, outcome: str) -> str:
@@ -168,12 +186,15 @@ class Answers:
             }
             for row in self.rows()
         ]
-        lines = [*self.answer(), *self.over_outcomes()[:1], *self.straight_lines()]
+        lines = [*self.answer(), *self.over_outcomes()[:1], *self.curves()]
+        lines += [
+            f"{self.plan.label(k)}: {fit.straightness}." for k, fit in self.study.fits.items() if fit.straightness
+        ]
         return "\n\n".join([*lines, to_text(pd.DataFrame(shown))])
 
 
 def _joined(parts: Sequence[str]) -> str:
-    return " and ".join([", ".join(parts[:-1]), parts[-1]])
+    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
 
 
 def places(sd: float) -> int:

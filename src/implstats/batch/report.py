@@ -16,11 +16,11 @@ __all__ = ["Figure", "report"]
 REFERENCES = (
     "Bales et al. 2017, the question and its design: doi 10.1002/pmh.1381",
     "Bates et al. 2015, how the mixed model is computed: doi 10.18637/jss.v067.i01",
-    "Efron and Tibshirani 1993, draws of patients: doi 10.1201/9780429246593",
     "Feingold 2009, effect sizes from growth models: doi 10.1037/a0014699",
     "Fieller 1954, the confidence set of a ratio: doi 10.1111/j.2517-6161.1954.tb00159.x",
     "Laird and Ware 1982, the mixed model: doi 10.2307/2529876",
 )
+DRAWS = "Efron and Tibshirani 1993, draws of patients: doi 10.1201/9780429246593"
 FREEDOM = {
     "satterthwaite": "Kuznetsova et al. 2017, degrees of freedom: doi 10.18637/jss.v082.i13",
     "kenward-roger": "Kenward and Roger 1997, degrees of freedom: doi 10.2307/2533558",
@@ -58,14 +58,14 @@ def report(answers: Answers, figures: Sequence[Figure], versions: Mapping[str, s
     if plan.note:
         parts.append(f"**{markdown.safe(plan.note)}**")
     parts += ["## The answer", markdown.bullets(answers.answer()), *map(say, overall[:1])]
-    parts += [*map(say, answers.straight_lines()), say(answers.what_sd_is())]
+    parts += [*map(say, answers.curves()), say(answers.what_sd_is())]
     if study.errors:
         failed = markdown.safe(", ".join(plan.label(name) for name in study.errors))
         parts.append(f"**Could not be analysed: {failed}.** The reasons stand below; the other outcomes stand.")
     parts += _picture(figures, "trajectories")
     others = [*answers.other_times(), *overall[1:]]
     if others:
-        parts += ["## At the other times", markdown.bullets(others)]
+        parts += ["## At the other times" if len(study.at) > 2 else "## At the other time", markdown.bullets(others)]
     parts += _picture(figures, "effect_forest")
     parts += ["## What these data cannot say", markdown.bullets(study.cannot_say(answers.words))]
     for name in plan.outcomes:
@@ -75,7 +75,7 @@ def report(answers: Answers, figures: Sequence[Figure], versions: Mapping[str, s
     parts += ["## Methods", say(study.methods(answers.words)), *map(say, _overall_methods(answers))]
     parts += ["## Files", markdown.table(_contents(answers, figures))]
     parts += ["## Software", say(", ".join(f"{name} {version}" for name, version in versions.items()) + ".")]
-    cited = [*REFERENCES, *([FREEDOM[study.df]] if study.df in FREEDOM else [])]
+    cited = [*REFERENCES, *([FREEDOM[study.df]] if study.df in FREEDOM else []), *([DRAWS] if overall else [])]
     parts += ["## References", markdown.bullets(sorted(cited))]
     return "\n\n".join(parts) + "\n"
 
@@ -182,7 +182,9 @@ def _sample(answers: Answers, figures: Sequence[Figure]) -> list[str]:
     if told:
         parts.append(markdown.said(f"Codes for a missing value that were set to missing: {', '.join(told)}."))
     counts = study.sample_table()
-    if len(counts):
+    shown = {*study.at, *(fit.baseline for fit in study.fits.values())}
+    # Visits that were compared have their patients in the tables of the outcomes.
+    if not shown.issuperset(counts["time"]):
         n = {(r["outcome"], r["cohort"], r["time"]): int(r["n"]) for r in counts.to_dict("records")}
         times = sorted(counts["time"].unique())
         made: list[Row] = []
@@ -220,17 +222,14 @@ def _models(answers: Answers, figures: Sequence[Figure]) -> list[str]:
     made: list[Row] = []
     for name, fit in study.fits.items():
         end = "; ".join([fit.convergence.message, *fit.boundary])
-        made.append({"Outcome": plan.label(name), "Model": fit.formula, "End": end})
-    made += [{"Outcome": plan.label(name), "Model": "none", "End": why} for name, why in study.errors.items()]
+        made.append({"Outcome": plan.label(name), "How the fit ended": end})
     pictures = [line for name in study.fits for line in _picture(figures, f"residuals_{answers.files[name]}")]
-    return ["## How the models ended", markdown.table(made), RESIDUALS, *pictures]
+    return ["## Can the models be believed?", markdown.table(made), RESIDUALS, *pictures]
 
 
 def _overall_methods(answers: Answers) -> list[str]:
     if answers.overall is None:
-        return [f"There is no mean over outcomes: {answers.no_overall}"]
-    if len(answers.overall.outcomes) < 2:
-        return []
+        return [f"There is no mean over outcomes: {answers.no_overall}"] if answers.no_overall else []
     asked, lost = answers.plan.analysis, answers.overall.failed
     told = (
         "The mean over outcomes is that of their d, each outcome with the same weight; its intervals are percentiles "
@@ -245,7 +244,7 @@ def _contents(answers: Answers, figures: Sequence[Figure]) -> list[Row]:
         rows.append(("overall.csv", "mean d over the outcomes, and the improvement retained of it"))
     names = [answers.files[outcome] for outcome in answers.tables]
     rows += [(", ".join(f"{name}_{kind}.csv" for name in names), what) for kind, what in CONTENTS.items()]
-    rows.append((", ".join(f"{name}.json" for name in names), "the models, for programs"))
+    rows.append((", ".join(f"{name}.json" for name in names), f"the model{'s' * (len(names) > 1)}, for programs"))
     drawn = ", ".join(f"{f.name}.png" for f in figures if not f.missing)
     rows.append((drawn, "the pictures; each also as .svg, which can be enlarged"))
     rows.append(("manifest.json", "plan, versions, hashes of the data and of every file"))

@@ -139,10 +139,11 @@ def analyse(checked: Checked) -> Answers:
         time_unit=roles.time_unit,
     )
     overall, why = None, ""
-    try:
-        overall = study.overall(draws=asked.draws, rng=asked.seed)
-    except ImplstatsError as error:
-        why = str(error)
+    if len(study.fits) > 1:
+        try:
+            overall = study.overall(draws=asked.draws, rng=asked.seed)
+        except ImplstatsError as error:
+            why = str(error)
     tables = {name: _tables(study, fit) for name, fit in study.fits.items()}
     return Answers(plan, checked.frame, study, overall, why, tables, file_names(plan.outcomes))
 
@@ -239,7 +240,7 @@ def _staged(target: Path) -> Iterator[Path]:
 
 def _write(answers: Answers, folder: Path) -> None:
     study = answers.study
-    _csv(study.tidy(), folder / "comparison.csv")
+    _csv(answers.table, folder / "comparison.csv")
     _json(folder / "comparison.json", study.to_dict())
     if answers.overall is not None:
         _csv(answers.overall.tidy(), folder / "overall.csv")
@@ -272,8 +273,11 @@ def _draw(answers: Answers, folder: Path) -> list[Figure]:
     from implstats.plot.style import save
 
     study, labels = answers.study, answers.labels
+    # A curve may pass by what was observed, which has means where visits are at the same times for all.
+    curved = any(fit.design.shape.word != "visits" for fit in study.fits.values())
+    observed = curved and all(fit.times for fit in study.fits.values())
     asked: list[tuple[str, str, Any]] = [
-        ("trajectories", "", lambda: plot.trajectories(study, labels=labels, df=study.df)),
+        ("trajectories", "", lambda: plot.trajectories(study, labels=labels, df=study.df, observed=observed)),
         ("effect_forest", "", lambda: plot.effect_forest(study, labels=labels)),
         ("missingness", "", lambda: plot.missingness(study, labels=labels)),
     ]

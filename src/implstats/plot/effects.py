@@ -65,7 +65,8 @@ def effect_forest(
         Whether to write the improvement retained: "43 [21, 69] %". Where its confidence set is not an interval it says
         "not bounded"; where the reference did not improve, there is nothing to retain.
     labels : mapping of name to str, optional
-        What to write for a column or a cohort; see `trajectories`.
+        What to write for a column or a cohort; see `trajectories`. For the time column a single word; where its label
+        is longer, every time is written with the column's name ("month 18").
 
     Returns
     -------
@@ -117,7 +118,7 @@ def effect_forest(
     shown = 100 * (wide if wide is not None else getattr(result, "level", 0.95))
     heads = (f"d [{shown:g} % interval]", "improvement retained")[: 1 + retained]
     unit = SD_WORDS.get(str(sd), f"in units of {sd}")
-    axis = f"improvement since the baseline, d, {unit}"
+    axis = f"improvement since the baseline (d, {unit})"
     panel = forest(ax, lines, heads, 7.4 if retained else 6.2)
     panel.set_xlabel(style.wrapped(axis, 72), fontsize=style.NORMAL, color=style.INK, labelpad=16)
     direction(panel)

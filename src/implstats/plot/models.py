@@ -81,8 +81,8 @@ def residuals(
     cloud: dict[str, Any] = {"s": 12, "color": style.COLOURS[0], "alpha": alpha, "linewidths": 0, "rasterized": big}
     parts.dress(left)
     parts.dress(right)
-    parts.title(left, "Left unexplained; broken line: its mean")
-    parts.title(right, "The same against the normal distribution")
+    parts.title(left, "Residuals, and their mean (broken line)")
+    parts.title(right, "Residuals against the normal distribution")
     left.scatter(fitted, residual, **cloud)
     left.axhline(0.0, color=style.INK, linewidth=0.9, gid="zero")
     x, y = _smooth(fitted, residual)

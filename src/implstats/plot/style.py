@@ -123,12 +123,9 @@ def time_word(result: Any, labels: Mapping[Any, str]) -> str:
 
 
 def at_time(result: Any, labels: Mapping[Any, str], time: float) -> str:
-    """Write one time in few words: 'month 18', '18 months' of dates; a long label stands under an axis, not here."""
-    unit = result.call.get("time_unit")
-    word = named(labels, result.time)
-    if unit and result.time not in labels:
-        return f"{tick(time)} {unit}"
-    return f"{result.time if ' ' in word else word} {tick(time)}"
+    """Write one time in few words: 'month 18', or '18 months' of dates; a long label would be read again and again."""
+    unit, word = result.call.get("time_unit"), named(labels, result.time)
+    return f"{tick(time)} {unit}" if unit else f"{result.time if ' ' in word else word} {tick(time)}"
 
 
 def text_width(text: str, size: float, *, bold: bool = False) -> float:
