@@ -258,7 +258,7 @@ class TestMargin:
         ]:
             study = compare(frame, outcomes={"score": "lower"}, at=18, margin=margin)
             assert study.tidy()["against_margin"].item() == word
-            assert f"Against a margin of {margin:g} SD: score: {word}." in study.in_words()
+            assert f"At month 18, against a margin of {margin:g} SD: score: {word}." in study.in_words()
 
     def test_more_improvement_is_not_worse(self, frame: pd.DataFrame) -> None:
         study = compare(frame, outcomes={"score": "lower"}, at=18, reference="during", margin=0.1)

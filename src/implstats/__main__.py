@@ -40,6 +40,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return end.code if isinstance(end.code, int) else BAD
     # Pictures go to files: no window system is asked for.
     os.environ.setdefault("MPLBACKEND", "Agg")
+    # Refits are many and small: threads of the linear algebra would wait for each other.
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
     try:
         status: int = asked.do(asked)
     except KeyboardInterrupt:

@@ -60,10 +60,10 @@ class Words:
             said.append(f"C{kept[1:]}" if first else f"At {when}, {kept}")
         without = [self(r["outcome"]) for r in rows if r["change_reference"] <= 0]
         if without:
-            said.append(f"No share can be named in {_joined(without)}: the reference did not improve.")
+            said.append(f"At {when}, no share can be named in {_joined(without)}: the reference did not improve.")
         if study.margin is not None:
             verdicts = "; ".join(f"{self(r['outcome'])}: {r['against_margin']}" for r in rows)
-            said.append(f"Against a margin of {study.margin:g} SD: {verdicts}.")
+            said.append(f"At {when}, against a margin of {study.margin:g} SD: {verdicts}.")
         return said
 
     def _quoted(self, name: Any) -> str:
@@ -81,7 +81,7 @@ class Words:
     def limits(self) -> list[str]:
         """Return what this design cannot separate, whatever the numbers."""
         study = self.study
-        names = ", ".join(self(c) for c in study.cohorts)
+        names = " or ".join(self._quoted(c) for c in study.cohorts)
         clusters = [t.group for t in study.first.design.terms if t.group != str(study.first.patient)]
         said = [
             f"Unless patients were assigned to {names} by chance, cohorts that follow each other differ in calendar "
