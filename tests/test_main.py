@@ -65,7 +65,7 @@ def test_run_prints_the_answer_and_the_folder(tmp_path: Path, study: Any) -> Non
     assert (done.returncode, done.stderr) == (0, "")
     parts = done.stdout.split("\n\n")
     labels = {"bsi": "Symptom severity (BSI, 0-4)", "sipp": "Personality functioning (SIPP, 1-4)"}
-    labels |= {"before": "Before the reorganisation", "during": "During the reorganisation"}
+    labels |= {"before": "Before", "during": "During"}
     assert parts[:3] == study.in_words(labels)[:3]
     assert parts[3].startswith("Over both outcomes together, at month 36, the mean improvement was ")
     assert parts[4].split("\n")[0].split("  ")[0] == "outcome"
@@ -81,7 +81,7 @@ def test_check_says_what_would_be_run(tmp_path: Path, capsys: pytest.CaptureFixt
     assert capsys.readouterr() == (
         "Outcome of treatment before and during a reorganisation\n"
         "data: reorganisation.csv, 388 rows, 144 patients\n"
-        "compared: During the reorganisation with Before the reorganisation, at month 18, 36, change since month 0\n"
+        "compared: During with Before, at month 18, 36, change since month 0\n"
         "outcome bsi (Symptom severity (BSI, 0-4)): lower is better; visits over time; "
         "bsi ~ factor(month) * cohort + (1 + month | patient)\n"
         "outcome sipp (Personality functioning (SIPP, 1-4)): higher is better; visits over time; "

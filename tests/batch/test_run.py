@@ -114,7 +114,7 @@ def test_the_report_answers_in_three_sentences(done: tuple[Plan, Path], study: A
     assert "\n**simulated; not the data of Bales et al. 2017**\n" in text
     assert study.methods(labels) in text
     assert "Over both outcomes together, at month 36, the mean improvement was 1.20 SD" in text
-    assert "| 36 | During the reorganisation | 49 | 1.90 (0.06) | 0.24 [0.12, 0.37] | 0.47 [0.23, 0.71] |" in text
+    assert "| 36 | During | 49 | 1.90 (0.06) | 0.24 [0.12, 0.37] | 0.47 [0.23, 0.71] |" in text
     assert "| Symptom severity (BSI, 0-4) | 388 | 6 | 382 | 76 | 68 |" in text
     assert "Patients seen, per outcome" not in text
     for figure in ("trajectories", "effect_forest", "missingness", "residuals_bsi", "residuals_sipp"):

@@ -84,7 +84,7 @@ def check_plan(plan: Plan) -> Checked:
     >>> from implstats.examples import example_files
     >>> checked = check_plan(read_plan(example_files("reorganisation")[2]))
     >>> checked.in_words()[2]
-    'compared: During the reorganisation with Before the reorganisation, at month 18, 36, change since month 0'
+    'compared: During with Before, at month 18, 36, change since month 0'
     """
     frame = _read(plan)
     faults = _check.Faults()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -24,8 +25,9 @@ class Words:
     labels: Mapping[str, str]
 
     def __call__(self, name: Any) -> str:
-        """Return the label of a name, or the name."""
-        return self.labels.get(str(name), str(name))
+        """Return the label of a name, or the name; the unit in brackets at a label's end is for tables and axes."""
+        label = self.labels.get(str(name), str(name))
+        return re.sub(r"(?<=\S)\s*\([^()]*\)$", "", label)
 
     @property
     def _interval(self) -> str:
