@@ -54,6 +54,17 @@ def manifest(folder: Path) -> Any:
     return json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
 
 
+def exact(path: Path, like: pd.DataFrame) -> pd.DataFrame:
+    """Return a table of a run with every number as Python reads it, to the last digit."""
+    read = pd.read_csv(path, dtype=str, keep_default_na=False)
+    for column in like.columns:
+        if like[column].dtype.kind in "fiu":
+            read[column] = [float(cell) if cell else float("nan") for cell in read[column]]
+        elif like[column].dtype.kind == "b":
+            read[column] = read[column] == "True"
+    return read
+
+
 def test_every_file_is_there(done: tuple[Plan, Path]) -> None:
     kinds = ("means", "contrasts", "effect_sizes", "retained", "coefficients", "variances")
     expected = {f"{o}_{k}.csv" for o in ("bsi", "sipp") for k in kinds} | {"bsi.json", "sipp.json"}
@@ -65,11 +76,11 @@ def test_every_file_is_there(done: tuple[Plan, Path]) -> None:
 
 
 def test_tables_are_the_studys_at_full_precision(done: tuple[Plan, Path], study: Any) -> None:
-    read = pd.read_csv(done[1] / "comparison.csv", float_precision="round_trip", keep_default_na=False, na_values=[])
+    read = exact(done[1] / "comparison.csv", study.tidy())
     pd.testing.assert_frame_equal(read, study.tidy(), check_exact=True, check_dtype=False)
     fit = study.fits["bsi"]
     for kind, table in {"coefficients": fit.tidy(), "contrasts": fit.contrasts([18, 36]).tidy()}.items():
-        read = pd.read_csv(done[1] / f"bsi_{kind}.csv", float_precision="round_trip")
+        read = exact(done[1] / f"bsi_{kind}.csv", table)
         pd.testing.assert_frame_equal(read, table, check_exact=True, check_dtype=False)
 
 
@@ -286,9 +297,9 @@ def test_one_failed_outcome_and_the_others_stand(quick: Path, tmp_path: Path, st
     text = (out / "report.md").read_text(encoding="utf-8")
     assert "**Could not be analysed: A flat score.** The reasons stand below; the other outcomes stand." in text
     assert f"## A flat score\n\nCould not be analysed; the other outcomes stand. {reason}" in text
-    read = pd.read_csv(out / "comparison.csv", float_precision="round_trip")
+    read = pd.read_csv(out / "comparison.csv", dtype=str)
     assert read["error"].dropna().tolist() == [reason]
-    assert read["d"].dropna().tolist() == study.tidy()["d"].tolist()
+    assert read["d"].dropna().map(float).tolist() == study.tidy()["d"].tolist()
 
 
 def test_no_mean_over_outcomes_is_said(quick: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
