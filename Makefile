@@ -2,16 +2,13 @@
 PYTHON ?= python
 export MPLBACKEND ?= Agg
 
-.PHONY: help test slow lint format types layers signatures reference bench pandas3 ci clean
+.PHONY: help test lint format types layers signatures reference bench pandas3 ci clean
 
 help:
 	@grep -E '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 test: ## all tests but the slow ones, README and docstrings included
 	$(PYTHON) -m pytest
-
-slow: ## simulations: bias, coverage, type-I error
-	$(PYTHON) -m pytest -m slow
 
 lint: ## ruff: rules and format
 	$(PYTHON) -m ruff check .

@@ -1,4 +1,4 @@
-"""The only place that words a complaint: *argument=value: fault; remedy*, all faults of a call together."""
+"""How a complaint is worded: *argument=value: fault; remedy*, all faults together; and checks that rooms share."""
 
 from __future__ import annotations
 

@@ -197,7 +197,13 @@ def test_dates_become_time(tmp_path: Path) -> None:
         "time='month': the column holds dates, not numbers; write time_unit = \"months\" under [roles]"
     )
     text = PLAN.replace('time = "month"', 'time = "month"\ntime_unit = "years"').replace("[18]", "[1.5]")
-    assert told(write(tmp_path, text, rows)).startswith("at=1.5: no visit at this time; there are 0, 1.4948")
+    checked = check_plan(read_plan(write(tmp_path, text, rows)))
+    assert dict(checked.faults) == {}
+    assert any("linear over time" in line for line in checked.in_words())
+    text = text.replace("at = [1.5]", 'at = [1.5]\nshape = "visits"')
+    assert told(write(tmp_path, text, rows)) == (
+        "shape='visits': times read from dates are no fixed visits; put them in windows with visits_from_dates"
+    )
 
 
 def test_an_outcome_that_cannot_be_fitted_is_told_beforehand(tmp_path: Path) -> None:

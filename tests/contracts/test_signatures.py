@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 import json
 import sys
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ def _of_class(name: str, value: type) -> dict[str, str]:
         member = inspect.getattr_static(value, word)
         if not owner.__module__.startswith("implstats"):
             continue
-        if isinstance(member, property):
+        if isinstance(member, property | cached_property):
             found[f"{name}.{word}"] = "property"
         elif isinstance(member, classmethod | staticmethod) or inspect.isroutine(member):
             found[f"{name}.{word}"] = _signature(getattr(value, word))

@@ -130,10 +130,11 @@ class TestEffectSizes:
         one, other = (r.effect_sizes(at=18).tidy() for r in (by_visit, higher))
         np.testing.assert_allclose(one["estimate"], -other["estimate"])
         assert (one.query("quantity == 'd'")["estimate"] > 0).all()
-        np.testing.assert_allclose(
-            by_visit.retained_improvement(at=18).tidy()["estimate"],
-            higher.retained_improvement(at=18).tidy()["estimate"],
-        )
+        # Seen the other way both cohorts got worse, and there is no improvement to share.
+        assert by_visit.retained_improvement(at=18).tidy()["set"].tolist() == ["bounded"]
+        none = higher.retained_improvement(at=18).tidy()
+        assert none["set"].tolist() == ["none"]
+        assert none[["estimate", "std_error", "conf_low", "conf_high"]].isna().all(axis=None)
 
     def test_the_difference_is_the_difference(self, by_visit: Any) -> None:
         table = by_visit.effect_sizes(at=18).tidy()

@@ -234,7 +234,7 @@ def evaluate(problem: Problem, L: Sequence[Floats], *, reml: bool, gradient: boo
             q, levels = problem.sizes[b_], problem.levels[b_]
             e = E2[offset : offset + q * levels].reshape(levels, q, -1)
             D[b_] = _level_sum(second, C2, K2, offset, q, levels) - np.einsum("lrc,cd,lsd->rs", e, Q, e)
-    return State(deviance, tuple(D), b, Sxx_inverse, r2, U, tuple(K2), tuple(C2), R2, tuple(Bt))
+    return State(deviance, tuple(D), b, Sxx_inverse, r2, U, tuple(K2), tuple(C2), R2, Bt)
 
 
 def first_to_second(problem: Problem, second: Second, AU: Floats) -> tuple[Rows, ...]:

@@ -57,14 +57,20 @@ class Inference:
     def contrasts(self, rows: Floats, df: str) -> tuple[Floats, Floats]:
         """Return standard errors and df of each row of contrasts (k, p) on the user's scale."""
         L = self._scaled(rows)
-        middle = self.P0 if df != "kenward-roger" or self.PA is None else self.PA
+        middle, spread = self._parts(df)
         std_error = np.sqrt(np.maximum(np.einsum("kp,pq,kq->k", L, middle, L), 0.0) * self.sigma2)
         if df == "normal":
             return std_error, np.full(len(L), np.inf)
-        if df == "satterthwaite" or self.w is None:
-            return std_error, self._df(L, self.A)
         # Kenward and Roger's df of one row, 2 / A2, is Satterthwaite's with the expected information.
-        return std_error, self._df(L, self.w)
+        return std_error, self._df(L, spread)
+
+    def _parts(self, df: str) -> tuple[Floats, Floats]:
+        """Return the covariance of the fixed effects, and that of phi, which a method works with."""
+        if df != "kenward-roger":
+            return self.P0, self.A
+        assert self.PA is not None, "Kenward and Roger's method is one of REML"
+        assert self.w is not None
+        return self.PA, self.w
 
     def _df(self, L: Floats, spread: Floats) -> Floats:
         """Return 2 (l'P0 l)^2 / (g'spread g) of each row, g_j = l'P0 F_j P0 l; spread is the covariance of phi."""
@@ -78,8 +84,7 @@ class Inference:
     def covariance(self, rows: Floats, df: str) -> Floats:
         """Return the covariance of contrasts (k, p) on the user's scale: Kenward-Roger's adjusted one, or P0."""
         L = self._scaled(rows)
-        middle = self.PA if df == "kenward-roger" and self.PA is not None else self.P0
-        return np.asarray(L @ middle @ L.T) * self.sigma2
+        return np.asarray(L @ self._parts(df)[0] @ L.T) * self.sigma2
 
     def joint(self, beta: Floats, rows: Floats, df: str) -> tuple[float, int, float, float]:
         """Return F (scaled under Kenward-Roger), its numerator and denominator df, and the scale, for all rows = 0."""

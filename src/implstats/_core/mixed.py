@@ -24,13 +24,16 @@ __all__ = ["Fit", "fit"]
 
 Floats = NDArray[np.float64]
 
-NEAR = 1e-4
 NEWTON_STEPS = 30
 RESTARTS = 12
+# Slope of the criterion per row at which BFGS hands over to Newton.
+NEAR = 1e-4
+# In units of -2 log-likelihood: what a further step may still promise, and what counts as no difference.
 GOOD_DECREMENT = 1e-7
 PERFECT_DECREMENT = 1e-15
-SMALL_VARIANCE = 1e-5
 SAME_CRITERION = 1e-8
+# Variance, relative to the residual's, below which a direction is tried without.
+SMALL_VARIANCE = 1e-5
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +170,7 @@ def _reduced(root: Floats) -> Floats:
     return np.asarray(V[:, kept] * np.sqrt(w[kept]))
 
 
-def _squared(root: Floats, direction: Floats | None = None, variance: float = 0.0) -> Floats:
+def _square_root(root: Floats, direction: Floats | None = None, variance: float = 0.0) -> Floats:
     """Return a lower-triangular root of L L' (+ variance x direction direction')."""
     columns = [root] if direction is None else [root, math.sqrt(variance) * direction[:, None]]
     R = np.atleast_2d(np.linalg.qr(np.column_stack([*columns, np.zeros((len(root), len(root)))]).T, mode="r"))
@@ -191,7 +194,7 @@ def _escape(problem: Problem, L: list[Floats], D: Sequence[Floats], reml: bool, 
         trials = []
         for variance in 10.0 ** np.arange(-6, 2):
             moved = [*L]
-            moved[b] = _squared(root, N @ V[:, 0], variance)
+            moved[b] = _square_root(root, N @ V[:, 0], variance)
             trials.append((evaluate(problem, moved, reml=reml, gradient=False).deviance, moved))
         best, moved = min(trials, key=lambda trial: trial[0])
         if best < value - SAME_CRITERION:
@@ -207,7 +210,7 @@ def fit(problem: Problem, *, reml: bool = True, start: Sequence[Floats] | None =
     ConvergenceError
         When no certified optimum is reached; it carries the record.
     """
-    L = [np.eye(q) for q in problem.sizes] if start is None else [_squared(root) for root in start]
+    L = [np.eye(q) for q in problem.sizes] if start is None else [_square_root(root) for root in start]
     evaluations = iterations = restarts = 0
     while True:
         climb = _Climb(problem, L, reml)
@@ -228,10 +231,10 @@ def fit(problem: Problem, *, reml: bool = True, start: Sequence[Floats] | None =
         away = _escape(problem, L, state.D, reml, state.deviance)
         if away is None or restarts == RESTARTS:
             break
-        L, restarts = [_squared(root) for root in away], restarts + 1
+        L, restarts = [_square_root(root) for root in away], restarts + 1
 
     boundary = any(root.shape[1] < root.shape[0] for root in L)
-    good = away is None and math.isfinite(state.deviance) and climb.decrement < GOOD_DECREMENT and state.r2 > 0
+    good = away is None and math.isfinite(state.deviance) and climb.decrement < GOOD_DECREMENT
     message = "converged on the boundary" if boundary else "converged"
     if not good:
         message = "no certified optimum" if away is None else "the criterion still falls off a false boundary"

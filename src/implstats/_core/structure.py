@@ -182,6 +182,7 @@ def _orthonormal(X: Floats) -> tuple[Floats, Floats]:
 
 def _unique(A: Floats) -> tuple[Ints, Ints]:
     """Return the first level of each distinct column of A (k, N), and the index of each column's distinct one."""
+    # A hash of each column, as sorting whole columns is many times slower; a collision falls back to no sharing.
     bits = np.ascontiguousarray(A).view(np.uint64)
     odd = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0xD6E8FEB86659FD93], dtype=np.uint64)
     key = np.zeros(A.shape[1], dtype=np.uint64)

@@ -120,8 +120,6 @@ def drop_missing(
     masks: dict[str, NDArray[np.bool_]], missing: str, labels: pd.Index
 ) -> tuple[NDArray[np.bool_], dict[str, int]]:
     """Return which rows stay and how many go by each reason; a row with several reasons counts under the first."""
-    if not masks:
-        return np.ones(len(labels), dtype=bool), {}
     kept = np.ones(len(labels), dtype=bool)
     dropped = {}
     for why, mask in masks.items():

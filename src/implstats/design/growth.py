@@ -45,7 +45,7 @@ class GrowthDesign(Design):
     time_unit : unit of times that were read from dates, else None.
     times : the distinct times, if there are few.
     cells : (cohort, time) that hold no visit (visits as categories).
-    last_seen : cohort -> last observed time.
+    first_seen, last_seen : cohort -> first and last observed time.
     notes : what the header must say about choices that were made.
     """
 
@@ -63,6 +63,7 @@ class GrowthDesign(Design):
     time_unit: str | None = field(kw_only=True)
     times: tuple[float, ...] = field(kw_only=True)
     cells: frozenset[tuple[int, float]] = field(kw_only=True)
+    first_seen: Mapping[Any, float] = field(kw_only=True)
     last_seen: Mapping[Any, float] = field(kw_only=True)
     notes: tuple[str, ...] = field(kw_only=True)
 
@@ -202,6 +203,12 @@ def growth_design(
     patients, cohorts, t = visits.patients, visits.cohorts, visits.t
     if random == "auto":
         random = "slope" if visits.most() > 2 else "intercept"
+    dated = pd.api.types.is_datetime64_any_dtype(frame[time].dtype)
+    if dated and isinstance(shape, str) and shape == "visits":
+        raise DataError(
+            "shape='visits': times read from dates are no fixed visits; put them in windows with visits_from_dates"
+        )
+    shape = "linear" if dated and isinstance(shape, str) and shape == "auto" else shape
     form = resolve(shape, visits.distinct, FIXED_VISITS + bool(visits.added))
     cells = _empty_cells(form, visits, roles)
     X, names, encoding, average = _fixed(visits, form, roles, cells)
@@ -230,6 +237,7 @@ def growth_design(
         time_unit=time_unit,
         times=tuple(visits.distinct.tolist()) if few else (),
         cells=cells,
+        first_seen={c: float(t[cohorts.of_row == k].min()) for k, c in enumerate(cohorts.levels)},
         last_seen={c: float(t[cohorts.of_row == k].max()) for k, c in enumerate(cohorts.levels)},
         notes=(),
     )

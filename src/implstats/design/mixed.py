@@ -15,7 +15,7 @@ from implstats import _check
 from implstats._check import Faults
 from implstats.design import rhs
 from implstats.design.formula import RandomSpec, parse_mixed
-from implstats.design.frames import codes, drop_missing, numeric
+from implstats.design.frames import all_missing, codes, drop_missing, numeric
 from implstats.errors import DataError
 from implstats.results import Sample, lock
 
@@ -23,7 +23,6 @@ __all__ = ["Design", "MixedDesign", "RandomTerm", "mixed_design", "no_missing_id
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
-COLON = ":"
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,9 +124,7 @@ def no_missing_ids(frame: pd.DataFrame, faults: Faults, **ids: Hashable) -> None
     """Record missing ids: a row whose patient is unknown is never dropped silently."""
     for argument, name in ids.items():
         gone = frame[name].isna().to_numpy()
-        if gone.all():
-            faults.add(argument, name, "every value is missing", "look at the file or name another column")
-        elif gone.any():
+        if not all_missing(frame, argument, name, faults) and gone.any():
             faults.add(
                 argument,
                 name,
@@ -208,7 +205,7 @@ def _terms(
     terms, encodings = [], []
     for spec in specs:
         values, levels = _factor(used, spec.group)
-        name = COLON.join(map(str, spec.group))
+        name = ":".join(map(str, spec.group))
         if len(levels) < 2:
             raise DataError(
                 f"formula={_check.show(formula)}: {name} has one level; a variance between groups takes at least two"

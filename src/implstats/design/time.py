@@ -37,7 +37,7 @@ FIXED_VISITS = 4
 
 
 class Shape(ABC):
-    """A time basis whose columns are zero for no time point on purpose: the intercept is a column of its own."""
+    """A time basis without a constant: the intercept is a column of its own."""
 
     word: str
     one_direction = False
@@ -197,7 +197,8 @@ class NaturalSpline(Shape):
     word = "natural spline"
 
     def __post_init__(self) -> None:
-        _check.whole("df", self.df, least=2, remedy="shape='linear' is the spline with df=1")
+        df = _check.whole("df", self.df, least=2, remedy="shape='linear' is the spline with df=1")
+        object.__setattr__(self, "df", df)
         if self.knots:
             object.__setattr__(self, "knots", tuple(_check.at(self.knots, "knots")))
             if len(self.knots) != self.df + 1:

@@ -188,17 +188,17 @@ def _with_baseline(
         faults.add("baseline", column, early, "count time from the start of treatment")
     values = pd.Series(numeric(frame, "baseline", column, faults))
     faults.settle()
-    of_row = codes(frame[patient], ordered=False)
-    grouped = values.groupby(of_row.of_row)
+    patients = codes(frame[patient], ordered=False)
+    grouped = values.groupby(patients.of_row)
     varying = np.flatnonzero((grouped.max() - grouped.min()).to_numpy() > 0)
     if len(varying):
-        who = _check.show(of_row.levels[varying[0]])
+        who = _check.show(patients.levels[varying[0]])
         faults.add("baseline", column, f"patient {who} has several values", "a baseline has one a patient")
     faults.settle()
     names = list(dict.fromkeys([patient, roles.cohort, *covariates, *roles.groups]))
     # What else is known at the start is what the earliest visit says.
-    order = np.lexsort((t, of_row.of_row))
-    earliest = order[np.flatnonzero(np.diff(of_row.of_row[order], prepend=-1))]
+    order = np.lexsort((t, patients.of_row))
+    earliest = order[np.flatnonzero(np.diff(patients.of_row[order], prepend=-1))]
     start = frame[names].iloc[earliest].copy()
     start[roles.outcome] = grouped.first().to_numpy()
     both = pd.concat([start, frame[[*names, roles.outcome]]])

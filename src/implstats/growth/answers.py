@@ -71,7 +71,7 @@ class CohortAnswers:
         """Return the times asked for, checked; the default is every observed one (after the baseline if `later`)."""
 
     @abstractmethod
-    def _extrapolated(self, cohort: int, time: float) -> bool:
+    def extrapolated(self, cohort: int, time: float) -> bool:
         """Return whether a time lies beyond what was seen of a cohort."""
 
     @abstractmethod
@@ -141,7 +141,7 @@ class CohortAnswers:
         for c, name in enumerate(self.cohorts):
             seen = [t for t in times if not self._empty(c, t)]
             labels += [
-                {"cohort": name, "time": t, "n": self._seen(c, t), "extrapolated": self._extrapolated(c, t)}
+                {"cohort": name, "time": t, "n": self._seen(c, t), "extrapolated": self.extrapolated(c, t)}
                 for t in seen
             ]
             rows.append(self._mean_rows(c, seen))
@@ -165,7 +165,7 @@ class CohortAnswers:
                         "reference": self.reference,
                         "time": t,
                         "quantity": quantity,
-                        "extrapolated": self._extrapolated(c, t) or self._extrapolated(0, t),
+                        "extrapolated": self.extrapolated(c, t) or self.extrapolated(0, t),
                     }
                     for t in times
                 ]
@@ -181,7 +181,7 @@ class CohortAnswers:
         sign, times = self._sign(), self._times(at, later=True)
         labels, rows = [], []
         for c, name in enumerate(self.cohorts):
-            labels += [{"cohort": name, "time": t, "extrapolated": self._extrapolated(c, t)} for t in times]
+            labels += [{"cohort": name, "time": t, "extrapolated": self.extrapolated(c, t)} for t in times]
             rows.append(sign * self._change_rows(c, times))
         title = f"Improvement in {self.outcome} since {self._start()}, positive is better"
         return self._estimates(title, labels, rows, df, level, tests=True)
@@ -236,7 +236,7 @@ class CohortAnswers:
                         "time": t,
                         "sd_source": source,
                         "sd": sds[c][0],
-                        "extrapolated": self._extrapolated(c, t) or (against is not None and self._extrapolated(0, t)),
+                        "extrapolated": self.extrapolated(c, t) or (against is not None and self.extrapolated(0, t)),
                     }
                     for t in times
                 ]
@@ -323,7 +323,7 @@ class CohortAnswers:
             a_rows = sign * self._change_rows(c, times)
             a, b = self._linear(a_rows, df)[0], self._linear(b_rows, df)[0]
             for k, t in enumerate(times):
-                beyond = self._extrapolated(c, t) or self._extrapolated(0, t)
+                beyond = self.extrapolated(c, t) or self.extrapolated(0, t)
                 labels.append({"cohort": name, "reference": self.reference, "time": t, "extrapolated": beyond})
                 covariance.append(self._covariance(np.vstack([a_rows[k], b_rows[k]]), df))
                 with np.errstate(divide="ignore"):

@@ -33,12 +33,13 @@ def effect_size_draws(
     """
     patients: dict[Any, int] = {}
     for fit in fits.values():
-        cohort_of = dict(zip(fit.design.patient_codes.tolist(), fit.design.cohort_codes.tolist(), strict=True))
         levels = fit.design.terms[0].levels
-        patients |= {levels[k]: c for k, c in cohort_of.items() if levels[k] not in patients}
+        cohort_of = np.empty(len(levels), dtype=np.intp)
+        cohort_of[fit.design.patient_codes] = fit.design.cohort_codes
+        patients |= {v: c for v, c in zip(levels, cohort_of.tolist(), strict=True) if v not in patients}
     names = list(patients)
     stratum = np.array([patients[name] for name in names])
-    weights = np.zeros((draws, len(names)))
+    weights = np.zeros((draws, len(names)), dtype=np.int32)
     for c in np.unique(stratum):
         here = np.flatnonzero(stratum == c)
         weights[:, here] = rng.multinomial(len(here), np.full(len(here), 1 / len(here)), size=draws)
@@ -69,8 +70,8 @@ class _Refit:
             for c in range(len(design.cohorts))
         ]
 
-    def __call__(self, weights: Floats) -> Floats:
-        w = weights[self.order]
+    def __call__(self, weights: NDArray[np.int32]) -> Floats:
+        w = weights[self.order].astype(float)
         reml = self.result.fit.reml
         start = [root if root.shape[1] else np.eye(len(root)) * 0.1 for root in self.result.fit.L]
         if self.products is not None:
@@ -105,12 +106,13 @@ class _Refit:
             return np.full(len(self.baseline), float(self.sd))
         if self.sd == "model":
             return np.full(len(self.baseline), np.sqrt(replace(self.result, fit=fit).model_variance()))
-        squares, dfs = [], []
-        for codes, y in self.baseline:
-            k = w[codes]
-            mean = k @ y / k.sum()
-            squares.append(float(k @ (y - mean) ** 2))
-            dfs.append(float(k.sum()) - 1)
-        own = np.array(squares) / np.array(dfs)
-        chosen = {"own": own, "reference": own[:1], "baseline": np.array([sum(squares) / sum(dfs)])}[self.sd]
+        drawn = [(w[codes], y) for codes, y in self.baseline]
+        drawn = drawn[:1] if self.sd == "reference" else drawn
+        if min(k.sum() for k, _ in drawn) < 2:
+            raise ValueError("a cohort has fewer than two baseline values in this draw")
+        squares = np.array([float(k @ (y - k @ y / k.sum()) ** 2) for k, y in drawn])
+        dfs = np.array([k.sum() - 1 for k, _ in drawn])
+        chosen = squares.sum(keepdims=True) / dfs.sum() if self.sd == "baseline" else squares / dfs
+        if chosen.min() <= 0:
+            raise ValueError("the outcome does not vary at the baseline in this draw")
         return np.asarray(np.sqrt(np.broadcast_to(chosen, (len(self.baseline),))))

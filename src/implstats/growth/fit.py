@@ -16,11 +16,11 @@ from implstats import _check
 from implstats._check import Faults
 from implstats._core import mixed
 from implstats._core.inference import infer
-from implstats._core.structure import AliasedError, Block, aliased, prepare
+from implstats._core.structure import Block, aliased, prepare
 from implstats.design import GrowthDesign, growth_design, mixed_design
 from implstats.design.growth import BETTER, RANDOM, random_columns
 from implstats.design.time import Linear, Log, Visits
-from implstats.errors import DataError
+from implstats.errors import ConvergenceError, DataError
 from implstats.growth.answers import CohortAnswers
 from implstats.growth.models import METHODS, MixedResult, fit_design, warn_boundary
 from implstats.results import Estimates
@@ -96,22 +96,23 @@ class GrowthResult(MixedResult, CohortAnswers):
             times = list(design.times) or [design.baseline, self.time_range[1]]
             if later:
                 times = [t for t in times if not any(when == t for _, when in design.cells)]
-            return [t for t in times if t != design.baseline] if later else times
+            return [t for t in times if t > design.baseline] if later else times
         times = _check.at(at)
         if later and design.baseline in times:
             raise DataError(f"at={_check.show(design.baseline)}: this is the baseline; nothing has changed yet")
         design.seen_at(times, "at", range(len(self.cohorts)))
         return times
 
-    def _extrapolated(self, cohort: int, time: float) -> bool:
-        return time > self.design.last_seen[self.cohorts[cohort]] or time < self.time_range[0]
+    def extrapolated(self, cohort: int, time: float) -> bool:
+        """Return whether a time lies beyond what was observed of a cohort (its number, the reference is 0)."""
+        name = self.cohorts[cohort]
+        return not self.design.first_seen[name] <= time <= self.design.last_seen[name]
 
     def _seen(self, cohort: int, time: float) -> int:
         design = self.design
-        here = design.cohort_codes == cohort
         if isinstance(design.shape, Visits):
-            return int(np.sum(here & (design.t == time)))
-        return len(np.unique(design.patient_codes[here]))
+            return int(np.sum((design.cohort_codes == cohort) & (design.t == time)))
+        return design.sample.patients[self.cohorts[cohort]]
 
     def _empty(self, cohort: int, time: float) -> bool:
         return (cohort, time) in self.design.cells
@@ -154,6 +155,7 @@ class GrowthResult(MixedResult, CohortAnswers):
         if isinstance(design.shape, Visits):
             raise DataError("shape='visits': categories have no slope; ask contrasts(), or fit shape='linear'")
         times = [design.baseline] if at is None else _check.at(at)
+        design.seen_at(times, "at", range(len(self.cohorts)))
         times = times[:1] if isinstance(design.shape, Linear) else times
         step = 1e-5 * (self.time_range[1] - self.time_range[0])
         step = min(step, 0.1 * design.shape.h) if isinstance(design.shape, Log) else step
@@ -165,22 +167,24 @@ class GrowthResult(MixedResult, CohortAnswers):
 
         labels, rows = [], []
         for c, name in enumerate(self.cohorts):
-            labels += [{"quantity": "slope", "cohort": name, "reference": self.reference, "time": t} for t in times]
+            labels += [
+                {"quantity": "slope", "cohort": name, "reference": self.reference, "time": t}
+                | {"extrapolated": self.extrapolated(c, t)}
+                for t in times
+            ]
             rows.append(slopes(c))
         for c, name in enumerate(self.cohorts[1:], start=1):
             labels += [
-                {"quantity": "difference", "cohort": name, "reference": self.reference, "time": t} for t in times
+                {"quantity": "difference", "cohort": name, "reference": self.reference, "time": t}
+                | {"extrapolated": self.extrapolated(c, t) or self.extrapolated(0, t)}
+                for t in times
             ]
             rows.append(slopes(c) - slopes(0))
         return self._estimates(f"Slope of {self.outcome} per unit of {self.time}", labels, rows, df, level, tests=True)
 
-    @property
+    @cached_property
     def straightness(self) -> str:
         """How straight lines fare against visits as categories, in words; empty for any other shape."""
-        return self._straightness
-
-    @cached_property
-    def _straightness(self) -> str:
         design = self.design
         if not isinstance(design.shape, Linear):
             return ""
@@ -193,13 +197,15 @@ class GrowthResult(MixedResult, CohortAnswers):
         X = np.column_stack([design.X, *(c.astype(float) for c in columns)])
         kept = [j for j in range(X.shape[1]) if j not in aliased(X)]
         blocks = [Block(t.of_row, len(t.levels), t.Z) for t in design.terms]
+        rows = np.eye(len(kept))[design.X.shape[1] :]
         try:
             problem = prepare(design.y, X[:, kept], blocks)
-        except AliasedError:
-            return ""
-        fit = mixed.fit(problem, reml=self.fit.reml)
-        rows = np.eye(len(kept))[design.X.shape[1] :]
-        statistic, numerator, denominator, _ = infer(problem, fit).joint(fit.beta, rows, "satterthwaite")
+            fit = mixed.fit(problem, reml=self.fit.reml)
+            statistic, numerator, denominator, _ = infer(problem, fit).joint(fit.beta, rows, "satterthwaite")
+        except (ValueError, ConvergenceError, np.linalg.LinAlgError):
+            return "the line is not tested: the model with visits as categories could not be judged"
+        if not denominator > 0:
+            return "the line is not tested: there are too few patients"
         p_value = float(special.fdtrc(numerator, denominator, statistic))
         p = "< .001" if p_value < 0.001 else f"= {p_value:.3f}"
         return (
@@ -272,7 +278,7 @@ def fit_growth(
         What varies between patients; the slope is on time (on log(1 + t/h) under shape="log").
     groups : column or list of columns, optional
         Random intercepts beside the patient's (site, therapist). Where three or more hold several cohorts, each also
-        has its own cohort difference in change.
+        has its own change, and its own cohort difference in change.
     method : {"reml", "ml"}
     missing : {"drop", "raise"}
         Rows with a missing outcome, time or covariate are dropped and counted, or an error.

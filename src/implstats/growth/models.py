@@ -34,7 +34,7 @@ PERFECT = 1e-26
 NO_ERROR = 1e-10
 
 
-def fit_design(design: Design, method: str, start: Sequence[Floats] | None = None) -> tuple[Problem, mixed.Fit]:
+def fit_design(design: Design, method: str) -> tuple[Problem, mixed.Fit]:
     """Return the prepared problem and its fit; columns that are linear combinations of others are named."""
     _check.one_of("method", method, METHODS)
     blocks = [Block(t.of_row, len(t.levels), t.Z) for t in design.terms]
@@ -61,9 +61,11 @@ def fit_design(design: Design, method: str, start: Sequence[Floats] | None = Non
     if problem.T[-1, -1] <= PERFECT * float(design.y @ design.y):
         raise perfect
     try:
-        fit = mixed.fit(problem, reml=method == "reml", start=start)
+        fit = mixed.fit(problem, reml=method == "reml")
     except ConvergenceError as error:
         raise ConvergenceError(f"{design.formula}: {error}", error.record) from None
+    except np.linalg.LinAlgError:
+        raise perfect from None
     if fit.sigma2 < NO_ERROR * float(np.var(design.y)):
         raise perfect
     return problem, fit
@@ -219,6 +221,8 @@ class MixedResult(Result):
         ----------
         weights : mapping of term to number
             Terms that are left out weigh nothing.
+        level, df
+            As for `tidy`.
         name : str
             What the row is called.
         """
@@ -374,14 +378,18 @@ class MixedResult(Result):
         estimate = X @ self.fit.beta
         for z, found, (effects, _) in zip(Z, values, self._effects, strict=True):
             estimate = estimate + np.where(found >= 0, np.einsum("nq,nq->n", z, effects[found]), 0.0)
-        variance = covariance_of_prediction(self.problem, self.fit, X, Z, values, new=interval == "prediction")
+        try:
+            variance = covariance_of_prediction(self.problem, self.fit, X, Z, values, new=interval == "prediction")
+        except ValueError as error:
+            raise DataError(f"predict: {error}") from None
         if interval == "prediction":
             variance = variance + self.fit.sigma2
         std_error = np.sqrt(variance)
         # Satterthwaite's df belong to x'b; the error of a known patient's own effects has none that is agreed on.
         population = np.all([found < 0 for found in values], axis=0) & (interval == "confidence")
         df = np.full(len(X), np.inf)
-        df[population] = self._linear(X[population], "satterthwaite")[2]
+        if population.any():
+            df[population] = self._linear(X[population], "satterthwaite")[2]
         low, high = intervals(estimate, std_error, df, level)
         out = self.augment().iloc[:, : len(self.design.roles)] if frame is None else frame.copy()
         return out.assign(estimate=estimate, std_error=std_error, df=df, conf_low=low, conf_high=high)
@@ -475,8 +483,15 @@ class MixedResult(Result):
         record = self.convergence
         return [*lines, record.message + (f": {end}" if end else f" in {record.iterations} steps")]
 
+    def _shown(self) -> pd.DataFrame:
+        """Return the table to print: with normal intervals where no df can be computed."""
+        try:
+            return self.tidy()
+        except DataError:
+            return self.tidy(df="normal")
+
     def _tables(self) -> dict[str, pd.DataFrame]:
-        return {"tidy": self.tidy(), "glance": self.glance(), "variances": self.variances()}
+        return {"tidy": self._shown(), "glance": self.glance(), "variances": self.variances()}
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as JSON can hold it; adds formula, sample and convergence."""

@@ -28,6 +28,7 @@ def fieller(a: float, b: float, v_aa: float, v_ab: float, v_bb: float, t: float)
     """
     square, linear, constant = b * b - t * t * v_bb, a * b - t * t * v_ab, a * a - t * t * v_aa
     inside = linear * linear - square * constant
+    # square == 0 leaves a half-line, which has no word of its own.
     if inside < 0 or square == 0:
         return "unbounded", -math.inf, math.inf
     ends = sorted([(linear - math.sqrt(inside)) / square, (linear + math.sqrt(inside)) / square])
@@ -54,6 +55,8 @@ class RetainedImprovement(Result):
         "retained" (cohort / reference) or "times" (reference / cohort: times as effective).
     level : float
         The level of the printed intervals.
+    time : str
+        The time column, for sentences.
     """
 
     labels: Any
@@ -88,7 +91,11 @@ class RetainedImprovement(Result):
             t = intervals(np.zeros(len(ratio)), np.ones(len(ratio)), self.df, level)[1]
             for k in range(len(ratio)):
                 shape[k], low[k], high[k] = fieller(top[k], below[k], V[k, 0, 0], V[k, 0, 1], V[k, 1, 1], t[k])
+        # A share of no improvement is no share, whatever the division gives.
+        none = self.change_reference <= 0 if not flip else (self.change <= 0) | (self.change_reference <= 0)
+        shape[none] = "none"
         out["conf_low"], out["conf_high"], out["set"] = low, high, shape
+        out.loc[none, ["estimate", "std_error", "conf_low", "conf_high"]] = np.nan
         return out
 
     def header(self) -> list[str]:
@@ -107,10 +114,10 @@ class RetainedImprovement(Result):
         """Return one sentence a row; a set that is unbounded or excludes a middle is said in words."""
         said = []
         changes = zip(self.change, self.change_reference, strict=True)
-        for row, (change, better) in zip(self.tidy().to_dict("records"), changes, strict=True):
+        for row, (change, change_reference) in zip(self.tidy().to_dict("records"), changes, strict=True):
             where = f"at {self.time} {_check.show(row['time'])}"
             where += " (extrapolated)" if row.get("extrapolated") else ""
-            if better <= 0:
+            if change_reference <= 0:
                 said.append(f"{where}: {row['reference']} did not improve, so there is nothing to keep a share of.")
                 continue
             if self.as_ == "times" and change <= 0:
@@ -132,7 +139,7 @@ class RetainedImprovement(Result):
                 f"{head}, but the data exclude only the values between {ends[0]} and {ends[1]}: "
                 "the change that it is divided by is too uncertain for an interval."
             )
-        return f"{head}, but no value is excluded: the change that it is divided by may be zero."
+        return "no share can be named, as no value is excluded: the change that it is divided by may be zero."
 
 
 def _ratio_words(value: float, as_: str) -> str:

@@ -49,6 +49,8 @@ class CohortComparison(Result):
         In SDs: the difference in d that would matter.
     correction, sd, df, level
         As in `compare_cohorts`.
+    time : str
+        The time column.
     """
 
     fits: Mapping[str, GrowthResult]
@@ -102,16 +104,14 @@ class CohortComparison(Result):
                 continue
             tables = {k: made.tidy(level=level) for k, made in self._answers[name].items()}
             for cohort in self.cohorts[1:]:
-                rows += [head | self._row(name, tables, cohort, t, level) for t in self.at]
+                rows += [head | self._row(name, tables, cohort, t) for t in self.at]
         out = pd.DataFrame(rows)
         out["error"] = out["error"].fillna("") if "error" in out else ""
         out["p_corrected"] = self._corrected(out) if "p_value" in out else np.nan
         order = [c for c in _ORDER if c in out.columns]
         return out[order]
 
-    def _row(
-        self, name: str, tables: Mapping[str, pd.DataFrame], cohort: Any, t: float, level: float
-    ) -> dict[str, Any]:
+    def _row(self, name: str, tables: Mapping[str, pd.DataFrame], cohort: Any, t: float) -> dict[str, Any]:
         fit = self.fits[name]
 
         def one(table: str, **where: Any) -> pd.Series:
@@ -252,11 +252,17 @@ class CohortComparison(Result):
         ]
         for name, one in self.fits.items():
             end = "; ".join(one.boundary)
-            lines.append(
-                f"{name} ({self.outcomes[name]} is better): {one.formula}; {one.convergence.message}"
-                + (f": {end}" if end else "")
+            sds = sorted(set(self._answers[name]["d"].tidy()["sd"]))
+            by = (
+                f"d in SDs of {', '.join(f'{v:.3g}' for v in sds)} ({self.sd if isinstance(self.sd, str) else 'given'})"
             )
+            how = one.convergence.message + (f": {end}" if end else "")
+            lines.append(f"{name} ({self.outcomes[name]} is better; {by}): {one.formula}; {how}")
+            lines += [f"{name}: {one.straightness}"] if one.straightness else []
         lines += [f"{name}: {why}" for name, why in self.errors.items()]
+        lines.append(
+            "No group went untreated, and cohorts may differ in more than the organisation; cannot_say() has it in full"
+        )
         return lines
 
     def _shown(self) -> pd.DataFrame:
@@ -272,6 +278,8 @@ class CohortComparison(Result):
         ]
         keep += ["retained", "retained_low", "retained_high", "retained_set", "p_corrected", "against_margin"]
         table = self.tidy()
+        if "extrapolated" in table and table["extrapolated"].eq(True).any():
+            keep.insert(3, "extrapolated")
         return table[[c for c in keep if c in table.columns]]
 
     def _tables(self) -> dict[str, pd.DataFrame]:
@@ -453,6 +461,7 @@ def compare_cohorts(
     for name, better in outcomes.items():
         try:
             fit = _fit_one(frame, name, better, roles, call)
+            # Asked now: a time or an SD that this outcome cannot serve is its error, not the table's.
             fit.effect_sizes(times, sd=sd, df=df)
             fits[name] = fit
         except (DataError, ConvergenceError) as error:

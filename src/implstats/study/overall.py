@@ -88,7 +88,7 @@ def overall(
     level: float,
 ) -> Overall:
     """Return the mean d over the fits per cohort, and its ratio to the reference's, in draws of patients."""
-    _check.whole("draws", draws, least=20, remedy="999 is a good number")
+    draws = _check.whole("draws", draws, least=20, remedy="999 is a good number")
     found, failed = effect_size_draws(fits, times, sd, draws, _check.generator(rng))
     if len(found) < draws / 2:
         raise ConvergenceError(f"overall: {failed} of {draws} draws could not be fitted; ask the outcomes one by one")
@@ -105,12 +105,14 @@ def overall(
         # Where the reference did not improve there is nothing to retain a share of.
         share = np.where(point[0] > 0, point / point[0], np.nan)
         estimate = [point[c, k] if q == "d" else share[c, k] for q, c, k in cells]
-        drawn = [mean[:, c, k] if q == "d" else mean[:, c, k] / mean[:, 0, k] + 0 * share[c, k] for q, c, k in cells]
+        kept = np.where(np.isnan(share), np.nan, mean / mean[:, :1])
+        drawn = [mean[:, c, k] if q == "d" else kept[:, c, k] for q, c, k in cells]
     labels = {
         "quantity": tuple(q for q, _, _ in cells),
         "cohort": tuple(first.cohorts[c] for _, c, _ in cells),
         "reference": (first.reference,) * len(cells),
         "time": tuple(times[k] for _, _, k in cells),
+        "extrapolated": tuple(any(f.extrapolated(c, times[k]) for f in fits.values()) for _, c, k in cells),
     }
     call = {"at": list(times), "sd": sd, "draws": draws, "rng": rng if isinstance(rng, int) else None, "level": level}
     groups = dict.fromkeys(t.group for f in fits.values() for t in f.design.terms if t.group != str(f.patient))
@@ -118,4 +120,6 @@ def overall(
     notes = (
         (f"patients are drawn, {clusters} are not: the intervals leave out which ones were met",) if clusters else ()
     )
+    if rng is None:
+        notes = (*notes, "without rng= the draws, and so the intervals, differ a little from call to call")
     return Overall(call, labels, np.array(estimate), np.column_stack(drawn), failed, tuple(fits), level, notes)

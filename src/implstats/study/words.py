@@ -78,7 +78,7 @@ class Words:
             return f"{share} in {name} ({self._interval} {low} to {high})"
         if row["retained_set"] == "outside":
             return f"{share} in {name} (not bounded: only {low} to {high} is excluded)"
-        return f"{share} in {name} (not bounded: no value is excluded)"
+        return f"a share that the data do not bound in {name} (no value is excluded)"
 
     def limits(self) -> list[str]:
         """Return what this design cannot separate, whatever the numbers."""
