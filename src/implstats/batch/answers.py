@@ -15,7 +15,7 @@ from implstats.batch.plan import Plan
 from implstats.study import CohortComparison, Overall
 from implstats.tables import to_text, write_number
 
-__all__ = ["CORRECTION", "Answers", "fixed", "places", "retained", "short_p", "with_interval"]
+__all__ = ["CORRECTION", "Answers", "fixed", "places", "retained", "short_p", "shown_time", "with_interval"]
 
 CORRECTION = {"holm": "Holm", "bonferroni": "Bonferroni", "fdr_bh": "Benjamini-Hochberg", "none": "not corrected"}
 
@@ -121,7 +121,9 @@ class Answers:
                 if share and found["d", self.study.reference, t]["conf_low"] > 0:
                     ends = f"{_percent(share['conf_low'])} to {_percent(share['conf_high'])}"
                     kept.append(f"{name} kept {_percent(share['estimate'])} ({self.level} interval {ends})")
-            line = f"Over {every} together, at {self.when(t)}, the mean improvement was {_joined(sizes)}"
+            beyond = any(found["d", cohort, t]["extrapolated"] for cohort in self.study.cohorts)
+            when = f"{self.when(t)} (extrapolated)" if beyond else self.when(t)
+            line = f"Over {every} together, at {when}, the mean improvement was {_joined(sizes)}"
             told.append(f"{line}: {'; '.join(kept)}." if kept else f"{line}.")
         return told
 
@@ -176,7 +178,7 @@ class Answers:
         shown = [
             {
                 "outcome": self.plan.label(row["outcome"]),
-                self.plan.roles.time: _check.show(row["time"]),
+                self.plan.roles.time: shown_time(row),
                 "cohort": self.plan.label(row["cohort"]),
                 "d": fixed(row["d"], 2),
                 "d of reference": fixed(row["d_reference"], 2),
@@ -223,6 +225,11 @@ def _percent(value: float) -> str:
     return f"{fixed(100 * value, 0)} %"
 
 
+def shown_time(row: Mapping[str, Any]) -> str:
+    """Write a row's time for a table, and whether it lies beyond what was observed."""
+    return _check.show(row["time"]) + (" (extrapolated)" if row["extrapolated"] else "")
+
+
 def retained(row: Mapping[str, Any]) -> str:
     """Write the improvement retained with its confidence set, in words where the set is no interval."""
     if row["change_reference"] <= 0:
@@ -232,4 +239,4 @@ def retained(row: Mapping[str, Any]) -> str:
         return f"{share} [{low}, {high}]"
     if row["retained_set"] == "outside":
         return f"{share}, with no bounds: only {low} to {high} is excluded"
-    return f"{share}, with no bounds: no value is excluded"
+    return "cannot be named: no value is excluded"

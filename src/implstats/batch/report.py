@@ -8,7 +8,7 @@ from typing import Any
 
 from implstats import _check
 from implstats.batch import markdown
-from implstats.batch.answers import CORRECTION, Answers, fixed, places, retained, short_p, with_interval
+from implstats.batch.answers import CORRECTION, Answers, fixed, places, retained, short_p, shown_time, with_interval
 from implstats.growth import GrowthResult
 
 __all__ = ["Figure", "report"]
@@ -160,7 +160,7 @@ def _comparison(answers: Answers, rows: Sequence[Mapping[str, Any]]) -> list[Row
     made = []
     for found in rows:
         row: Row = {
-            plan.label(plan.roles.time): _check.show(found["time"]),
+            plan.label(plan.roles.time): shown_time(found),
             "Compared": f"{plan.label(found['cohort'])} minus {plan.label(found['reference'])}",
             "Difference in d": with_interval(found, "d_difference", 2),
             "Improvement retained": retained(found),
