@@ -9,8 +9,8 @@ D = sum (H - E Q E'), H = Z'V^-1 Z, E = Z'V^-1 [X y], Q = (nu/r2) v v' + (REML) 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from implstats._core.structure import Problem, Second
 
-__all__ = ["State", "evaluate", "first_to_second", "multiply", "scaled", "spread", "sweep", "times"]
+__all__ = ["State", "evaluate", "first_to_second", "level_blocks", "multiply", "scaled", "spread", "sweep", "times"]
 
 Floats = NDArray[np.float64]
 
@@ -96,7 +96,7 @@ def _second_roots(problem: Problem, second: Second, L: Sequence[Floats]) -> list
                 i, j = columns + r, columns + k
                 for where, root in enumerate(roots):
                     here = second.bucket[i] == where
-                    at = second.component[i[here]]
+                    at = second.slot[i[here]]
                     root[at, second.place[i[here]], second.place[j[here]]] = L[b][r, k]
     return roots
 
@@ -126,7 +126,7 @@ def spread(second: Second, C: Any) -> list[Floats]:
     dense = [np.zeros(shape) for shape in shapes]
     for where, D in enumerate(dense):
         here = slice(None) if len(dense) == 1 else second.bucket[i] == where
-        D[second.component[i[here]], second.place[i[here]], second.place[j[here]]] = coo.data[here]
+        D[second.slot[i[here]], second.place[i[here]], second.place[j[here]]] = coo.data[here]
     return dense
 
 
@@ -180,19 +180,15 @@ def evaluate(problem: Problem, L: Sequence[Floats], *, reml: bool, gradient: boo
     inverse, logdets = sweep(W)
     U = np.ascontiguousarray(np.tensordot(root, np.tensordot(root, inverse, (1, 1)), (1, 1)))
     logdet = float(problem.counts @ logdets)
-    each_its_own = M.shape[2] == A.shape[2] and bool((problem.schedule_c[:-1] < problem.schedule_c[1:]).all())
-    Un = U if each_its_own else U[:, :, problem.schedule_c]
-    UM = multiply(Un, M)
+    UM = multiply(U if _each_its_own(problem) else U[:, :, problem.schedule_c], M)
     S = problem.T - sum(M[r] @ UM[r].T for r in range(len(A)))
     K2: list[Floats] = []
     C2: list[Floats] = []
     R2 = np.zeros((0, p + 1))
-    Bt: tuple[Rows, ...] = ()
     if second is not None:
         more, K2, C2, R2 = _eliminate_second(problem, second, L, U, UM)
         logdet += more
-        K2R = times(second, K2, R2)
-        S = S - R2.T @ K2R
+        S = S - R2.T @ times(second, K2, R2)
     S = (S + S.T) / 2
     factor = scipy.linalg.cho_factor(S[:p, :p], lower=True, check_finite=False)
     b = scipy.linalg.cho_solve(factor, S[:p, p], check_finite=False)
@@ -204,37 +200,47 @@ def evaluate(problem: Problem, L: Sequence[Floats], *, reml: bool, gradient: boo
     deviance = logdet + nu * (1 + math.log(2 * math.pi * r2 / nu))
     if reml:
         deviance += 2 * float(np.log(np.diag(factor[0])).sum())
-    if not gradient:
-        return State(deviance, (), b, Sxx_inverse, r2, U, tuple(K2), tuple(C2), R2, Bt)
+    state = State(deviance, (), b, Sxx_inverse, r2, U, tuple(K2), tuple(C2), R2, ())
+    return _with_slopes(problem, state, UM, reml) if gradient else state
 
-    v = np.append(-b, 1.0)
-    Q = (nu / r2) * np.outer(v, v)
+
+def _with_slopes(problem: Problem, state: State, UM: Floats, reml: bool) -> State:
+    """Return the state with D = sum (H - E Q E') of each block."""
+    A, M, p, second = problem.A, problem.Mc, problem.p, problem.second
+    v = np.append(-state.b, 1.0)
+    Q = ((problem.n - p if reml else problem.n) / state.r2) * np.outer(v, v)
     if reml:
-        Q[:p, :p] += Sxx_inverse
-    AU = multiply(A, U)
+        Q[:p, :p] += state.Sxx_inverse
+    AU = multiply(A, state.U)
     Hsum = np.tensordot(A - multiply(AU, A), problem.counts, (2, 0))
-    E = M - multiply(A if Un is U else A[:, :, problem.schedule_c], UM)
+    E = M - multiply(A if _each_its_own(problem) else A[:, :, problem.schedule_c], UM)
+    Bt: tuple[Rows, ...] = ()
+    D: list[Floats] = [np.zeros((0, 0))] * len(problem.sizes)
     if second is not None:
+        K2R = times(second, state.K2, state.R2)
         Bt = first_to_second(problem, second, AU)
         for r in range(len(A)):
             E[r] -= (Bt[r] @ K2R).T
             for s in range(r + 1):
                 cross = spread(second, Bt[r].T @ Bt[s])
-                lost = sum(float(np.vdot(K, c)) for K, c in zip(K2, cross, strict=True))
+                lost = sum(float(np.vdot(K, c)) for K, c in zip(state.K2, cross, strict=True))
                 Hsum[r, s] -= lost
                 Hsum[s, r] -= lost if r != s else 0.0
+        E2 = state.R2 - times(second, state.C2, K2R)
+        for b, H2 in level_blocks(problem, second, state):
+            e = E2[second.columns(problem, b)].reshape(len(H2), problem.sizes[b], -1)
+            D[b] = H2.sum(axis=0) - np.einsum("lrc,cd,lsd->rs", e, Q, e)
     flat = E.reshape(len(A) * (p + 1), -1)
     D1 = Hsum - np.einsum("cd,rdsc->rs", Q, (flat @ flat.T).reshape(len(A), p + 1, len(A), p + 1))
-    D: list[Floats] = [np.zeros((0, 0))] * len(problem.sizes)
-    for b_ in problem.first:
-        D[b_] = D1[problem.columns(b_), problem.columns(b_)]
-    if second is not None:
-        E2 = R2 - times(second, C2, K2R)
-        for offset, b_ in zip(second.offsets, problem.second_blocks, strict=True):
-            q, levels = problem.sizes[b_], problem.levels[b_]
-            e = E2[offset : offset + q * levels].reshape(levels, q, -1)
-            D[b_] = _level_sum(second, C2, K2, offset, q, levels) - np.einsum("lrc,cd,lsd->rs", e, Q, e)
-    return State(deviance, tuple(D), b, Sxx_inverse, r2, U, tuple(K2), tuple(C2), R2, Bt)
+    for b in problem.first:
+        D[b] = D1[problem.columns(b), problem.columns(b)]
+    return replace(state, D=tuple(D), Bt=Bt)
+
+
+def _each_its_own(problem: Problem) -> bool:
+    """Return whether every level has a schedule of its own, so that nothing need be looked up."""
+    order = problem.schedule_c
+    return problem.Mc.shape[2] == problem.A.shape[2] and bool((order[:-1] < order[1:]).all())
 
 
 def first_to_second(problem: Problem, second: Second, AU: Floats) -> tuple[Rows, ...]:
@@ -249,16 +255,18 @@ def first_to_second(problem: Problem, second: Second, AU: Floats) -> tuple[Rows,
     return tuple(out)
 
 
-def _level_sum(second: Second, C2: Sequence[Floats], K2: Sequence[Floats], offset: int, q: int, levels: int) -> Floats:
-    """Return the sum over levels of the (q, q) diagonal blocks of C2 - C2 K2 C2."""
-    total = np.zeros((q, q))
-    columns = offset + np.arange(levels) * q
-    for where, (C, K) in enumerate(zip(C2, K2, strict=True)):
-        KC = K @ C
-        for r in range(q):
-            i = columns[second.bucket[columns] == where] + r
-            at, left = second.component[i], second.place[i]
-            for s in range(q):
-                right = second.place[i - r + s]
-                total[r, s] += (C[at, left, right] - np.einsum("ij,ij->i", C[at, left], KC[at, :, right])).sum()
-    return total
+def level_blocks(problem: Problem, second: Second, state: State) -> Iterator[tuple[int, Floats]]:
+    """Give, per block of the second factors, the (levels, q, q) diagonal blocks of C2 - C2 K2 C2."""
+    KC = [K @ C for K, C in zip(state.K2, state.C2, strict=True)]
+    for offset, b in zip(second.offsets, problem.second_blocks, strict=True):
+        q, first = problem.sizes[b], offset + np.arange(problem.levels[b]) * problem.sizes[b]
+        blocks = np.empty((len(first), q, q))
+        for where, (C, through) in enumerate(zip(state.C2, KC, strict=True)):
+            here = second.bucket[first] == where
+            at = second.slot[first[here]]
+            for r in range(q):
+                for s in range(q):
+                    left, right = second.place[first[here] + r], second.place[first[here] + s]
+                    lost = np.einsum("ij,ij->i", C[at, left], through[at, :, right])
+                    blocks[here, r, s] = C[at, left, right] - lost
+        yield b, blocks

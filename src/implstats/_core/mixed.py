@@ -131,36 +131,42 @@ class _Climb:
 
     def _newton(self) -> None:
         value, slope = self(self.theta)
-        w, V, fresh = np.zeros(0), np.zeros((0, 0)), False
+        curvature: tuple[Floats, Floats] | None = None
         for _ in range(NEWTON_STEPS):
-            if len(w) == 0:
-                w, V = np.linalg.eigh(self._hessian(self.theta, slope))
-                fresh = True
+            fresh = curvature is None
+            w, V = curvature = curvature or _eigen(self._hessian(self.theta, slope))
             used = np.abs(w) > 1e-9 * max(np.abs(w).max(), 1e-300)
-            along = V.T @ slope
-            step = -V[:, used] @ (along[used] / np.abs(w[used]))
-            self.decrement = float(0.5 * (along[used] ** 2 / np.abs(w[used])).sum())
+            along = V[:, used].T @ slope
+            self.decrement = float(0.5 * (along**2 / np.abs(w[used])).sum())
             self.gradient = float(np.abs(slope).max())
             if self.decrement < PERFECT_DECREMENT:
                 return
-            size = 1.0
-            while size > 1e-6:
-                moved, moved_slope = self(self.theta + size * step)
-                if moved < value or (moved < value + 1e-9 and np.abs(moved_slope).max() < np.abs(slope).max()):
-                    break
-                size /= 4
-            else:
-                if fresh:
-                    return
-                w = np.zeros(0)
+            found = self._along(-V[:, used] @ (along / np.abs(w[used])), value, slope)
+            if found is None and fresh:
+                return
+            if found is None:
+                curvature = None
                 continue
             self.iterations += 1
             # Close to the optimum the old curvature still serves.
-            better = np.abs(moved_slope).max() < 0.05 * np.abs(slope).max()
-            self.theta, value, slope = self.theta + size * step, moved, moved_slope
-            fresh = False
-            if not better:
-                w = np.zeros(0)
+            if np.abs(found[2]).max() > 0.05 * np.abs(slope).max():
+                curvature = None
+            self.theta, value, slope = found
+
+    def _along(self, step: Floats, value: float, slope: Floats) -> tuple[Floats, float, Floats] | None:
+        """Return the parameters, criterion and slope a step further, shortened until they are better; None if never."""
+        for shorter in range(10):
+            theta = self.theta + step / 4**shorter
+            moved, moved_slope = self(theta)
+            level = moved < value + SAME_CRITERION / 10 and np.abs(moved_slope).max() < np.abs(slope).max()
+            if moved < value or level:
+                return theta, moved, moved_slope
+        return None
+
+
+def _eigen(H: Floats) -> tuple[Floats, Floats]:
+    w, V = np.linalg.eigh(H)
+    return w, V
 
 
 def _reduced(root: Floats) -> Floats:

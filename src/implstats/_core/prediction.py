@@ -9,7 +9,7 @@ import scipy.linalg
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from implstats._core.criterion import multiply, times
+from implstats._core.criterion import level_blocks, multiply, times
 from implstats._core.inference import LARGEST_COMPONENT, components, largest_component
 from implstats._core.mixed import Fit
 from implstats._core.structure import Problem, Second
@@ -42,19 +42,9 @@ def random_effects(problem: Problem, fit: Fit) -> list[tuple[Floats, Floats]]:
         out[b] = _predicted(fit, problem, b, h[c].T, H[c, c].transpose(2, 0, 1))
     if second is not None:
         h2 = ((state.R2 @ v[:, None]) - times(second, state.C2, K2Rv))[:, 0]
-        for offset, b in zip(second.offsets, problem.second_blocks, strict=True):
-            q, levels = problem.sizes[b], problem.levels[b]
-            H2 = np.empty((levels, q, q))
-            products = [K @ C for K, C in zip(state.K2, state.C2, strict=True)]
-            for r in range(q):
-                for s in range(q):
-                    i = offset + np.arange(levels) * q
-                    for where, (C, KC) in enumerate(zip(state.C2, products, strict=True)):
-                        here = second.bucket[i] == where
-                        at = second.component[i[here]]
-                        left, right = second.place[i[here] + r], second.place[i[here] + s]
-                        H2[here, r, s] = C[at, left, right] - np.einsum("ij,ij->i", C[at, left], KC[at, :, right])
-            out[b] = _predicted(fit, problem, b, h2[offset : offset + q * levels].reshape(levels, q), H2)
+        for b, H2 in level_blocks(problem, second, state):
+            effects = h2[second.columns(problem, b)].reshape(len(H2), problem.sizes[b])
+            out[b] = _predicted(fit, problem, b, effects, H2)
     return out
 
 
@@ -76,8 +66,8 @@ def _predicted(fit: Fit, problem: Problem, b: int, h: Floats, H: Floats) -> tupl
     LL = fit.L[b] @ fit.L[b].T
     inverse = scipy.linalg.solve_triangular(problem.Rz[b], np.eye(len(LL)))
     effects = h @ LL @ inverse.T
-    spread_ = LL - np.einsum("rs,lst,tu->lru", LL, H, LL)
-    variance = np.einsum("ar,lrs,as->la", inverse, spread_, inverse) * fit.sigma2
+    left = LL - np.einsum("rs,lst,tu->lru", LL, H, LL)
+    variance = np.einsum("ar,lrs,as->la", inverse, left, inverse) * fit.sigma2
     return effects, np.sqrt(np.maximum(variance, 0.0))
 
 

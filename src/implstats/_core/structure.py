@@ -72,7 +72,7 @@ class Second:
     B : per coefficient of the first factor, Z_1'Z_2 (N, m), sparse unless small.
     C : Z_2'Z_2, (m, m), sparse unless small.
     R : Z_2'[X y], (m, p + 1).
-    bucket, component, place : (m,) where each column stands in the buckets.
+    bucket, slot, place : (m,) where each column stands: its bucket, its component's place there, its own within that.
     buckets : the components.
     first_component : (N,) the component that each level of the first factor belongs to.
     component_of : (m,) the component of each column.
@@ -83,11 +83,16 @@ class Second:
     C: Any
     R: Floats
     bucket: Ints
-    component: Ints
+    slot: Ints
     place: Ints
     buckets: tuple[Bucket, ...]
     first_component: Ints
     component_of: Ints
+
+    def columns(self, problem: Problem, block: int) -> slice:
+        """Return where a block stands among the m columns."""
+        start = self.offsets[problem.second_blocks.index(block)]
+        return slice(start, start + problem.sizes[block] * problem.levels[block])
 
 
 @dataclass(frozen=True, slots=True)
