@@ -174,7 +174,7 @@ def _solve_right(X: Floats, R: Floats) -> Floats:
 
 
 def _orthonormal(X: Floats) -> tuple[Floats, Floats]:
-    """Return Q and R of X = Q R; a second pass takes out what the first left by a bad condition."""
+    """Return Q and R of X = Q R; a second pass takes out what a bad condition left of the first."""
     if X.shape[1] == 0:
         return X, np.zeros((0, 0))
     R1 = _triangle(X)

@@ -109,9 +109,11 @@ def checked_visits(
     }
     for argument, names in (("cohort", [roles.cohort]), ("adjust", covariates), ("groups", roles.groups)):
         for name in names:
-            if not all_missing(frame, argument, name, faults) and pd.api.types.is_float_dtype(frame[name].dtype):
+            gone = masks[f"{name} missing"] = frame[name].isna().to_numpy()
+            if gone.all():
+                all_missing(frame, argument, name, faults)
+            elif pd.api.types.is_float_dtype(frame[name].dtype):
                 numeric(frame, argument, name, faults)
-            masks[f"{name} missing"] = frame[name].isna().to_numpy()
     faults.settle()
     kept, dropped = drop_missing(masks, missing, frame.index)
     if not kept.any():
