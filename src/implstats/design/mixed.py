@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from itertools import combinations
@@ -60,7 +61,7 @@ class RandomTerm:
 
 
 @dataclass(frozen=True, eq=False)
-class Design:
+class Design(ABC):
     """What a mixed model is fitted to; read-only arrays, never the user's frame.
 
     Attributes
@@ -93,13 +94,13 @@ class Design:
         self.__dict__.update(state)
         lock(tuple(state.values()))
 
+    @abstractmethod
     def fixed_rows(self, frame: pd.DataFrame) -> Floats:
         """Return X for new data."""
-        raise NotImplementedError
 
+    @abstractmethod
     def random_rows(self, frame: pd.DataFrame, term: int) -> Floats:
         """Return Z of one term for new data."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, eq=False)
