@@ -12,9 +12,11 @@ from implstats.examples import list_examples as list_examples
 from implstats.examples import load_example as load_example
 from implstats.growth import GrowthResult as GrowthResult
 from implstats.growth import MixedResult as MixedResult
+from implstats.growth import MMRMResult as MMRMResult
 from implstats.growth import RetainedImprovement as RetainedImprovement
 from implstats.growth import fit_growth as fit_growth
 from implstats.growth import fit_mixed as fit_mixed
+from implstats.growth import fit_mmrm as fit_mmrm
 from implstats.reading import read_data as read_data
 from implstats.reading import visits_from_dates as visits_from_dates
 from implstats.reading import visits_from_wide as visits_from_wide

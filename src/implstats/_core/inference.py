@@ -1,8 +1,9 @@
 """What a mixed model's variances being estimated costs: Satterthwaite, Fai-Cornelius and Kenward-Roger.
 
 Sources: Kenward & Roger 1997 (DOI 10.2307/2533558); Fai & Cornelius 1996 (DOI 10.1080/00949659608811740);
-Kuznetsova et al. 2017 (DOI 10.18637/jss.v082.i13). phi = (vech G of each block, s2); V = sum phi_j V_j is linear
-in phi, so Kenward and Roger's R_jk is zero. Everything is in units of the residual variance: s2 = 1 here, G is G / s2.
+Kuznetsova et al. 2017 (DOI 10.18637/jss.v082.i13). With independent residuals phi = (vech G of each block, s2), and
+V = sum phi_j V_j is linear in phi, so Kenward and Roger's R_jk is zero; `explicit.py` has the other residuals and MMRM.
+Everything is in units of the residual variance: s2 = 1 here, G is G / s2.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from implstats._core.criterion import first_to_second, multiply, times
 from implstats._core.mixed import Fit
 from implstats._core.structure import Problem, Second
 
-__all__ = ["LARGEST_COMPONENT", "Component", "Inference", "components", "infer", "largest_component"]
+__all__ = ["LARGEST_COMPONENT", "Component", "Derived", "Inference", "components", "conclude", "infer", "inverse"]
+__all__ += ["largest_component", "phi_covariance", "slopes"]
 
 Floats = NDArray[np.float64]
 
@@ -36,7 +38,7 @@ class Inference:
     sigma2 : the unit, the residual variance.
     Rx : (p, p) l of the user's scale becomes Rx^-T l.
     P0 : (p, p) (X'V^-1 X)^-1.
-    F : (J, p, p) X'V^-1 V_j V^-1 X; the last is that of s2.
+    F : (J, p, p) X'V^-1 V_j V^-1 X; the last is that of s2 (the last ones, of the residual's parameters).
     A : (J, J) covariance of the estimates of phi, zero along directions at the boundary.
     PA, w : (p, p), (J, J) Kenward-Roger's adjusted covariance and inverse expected information (REML only).
     pairs : (block, row, column) of each phi but the last.
@@ -131,9 +133,15 @@ class Inference:
         scale = m / (mean * (m - 2))
         return scale * statistic, q, float(m), float(scale)
 
-    def variance_of(self, rows: list[Floats]) -> float:
-        """Return the variance of the estimate of s2 + sum z'G z, given z of each block on the user's scale."""
-        g = np.ones(len(self.pairs) + 1)
+    def variance_of(self, rows: list[Floats], residual: Floats) -> float:
+        """Return the variance of the estimate of a total variance.
+
+        Parameters
+        ----------
+        rows : z of each block on the user's scale, for z'G z.
+        residual : derivative of the residual variance (or of V itself) with respect to the parameters after G's.
+        """
+        g = np.append(np.zeros(len(self.pairs)), residual)
         for j, (b, r, s) in enumerate(self.pairs):
             z = scipy.linalg.solve_triangular(self.Rz[b], rows[b], trans="T")
             g[j] = z[r] * z[s] * (1 if r == s else 2)
@@ -326,35 +334,88 @@ def _assemble(
     t[J, J] = tau[J] - G @ t[J, :J]
     Q[J, J] = F[J] - np.tensordot(G, Q[J, :J], 1)
     g[J, J] = m[J] - G @ g[J, :J]
+    derived = Derived(F, f, m, tau, t, Q, g)
+    A = phi_covariance(fit, *slopes(fit.reml, P0, derived), pairs)
+    return conclude(fit.reml, fit.sigma2, problem.Rx, P0, derived, A, tuple(pairs), problem.Rz)
 
-    P0F = np.einsum("pq,jqr->jpr", P0, F)
-    projected = t - 2 * np.einsum("pq,jkqp->jk", P0, Q) + np.einsum("jpq,kqp->jk", P0F, P0F)
-    quadratic = g - f @ P0 @ f.T
-    hessian = 2 * quadratic - (projected if fit.reml else t)
-    slope = (tau - np.einsum("pq,jqp->j", P0, F) if fit.reml else tau) - m
+
+@dataclass(frozen=True, slots=True)
+class Derived:
+    """What the derivatives V_j of V with respect to phi make of the data, E = V^-1 X, h = V^-1 (y - X b).
+
+    Attributes
+    ----------
+    F, f, m : E'V_j E (J, p, p), E'V_j h (J, p), h'V_j h (J,).
+    tau, t : tr(V^-1 V_j) (J,), tr(V^-1 V_j V^-1 V_k) (J, J).
+    Q, g : E'V_j V^-1 V_k E (J, J, p, p), h'V_j V^-1 V_k h (J, J).
+    R, tau2, m2 : E'V_jk E, tr(V^-1 V_jk), h'V_jk h of the second derivatives, None where V is linear in phi.
+    """
+
+    F: Floats
+    f: Floats
+    m: Floats
+    tau: Floats
+    t: Floats
+    Q: Floats
+    g: Floats
+    R: Floats | None = None
+    tau2: Floats | None = None
+    m2: Floats | None = None
+
+
+def _projected(P0: Floats, derived: Derived) -> Floats:
+    """Return tr(P V_j P V_k), P = V^-1 - V^-1 X P0 X'V^-1."""
+    P0F = np.einsum("pq,jqr->jpr", P0, derived.F)
+    return np.asarray(derived.t - 2 * np.einsum("pq,jkqp->jk", P0, derived.Q) + np.einsum("jpq,kqp->jk", P0F, P0F))
+
+
+def slopes(reml: bool, P0: Floats, derived: Derived) -> tuple[Floats, Floats]:
+    """Return second and first derivatives of -2 l with respect to phi."""
+    d = derived
+    hessian = 2 * (d.g - d.f @ P0 @ d.f.T) - (_projected(P0, d) if reml else d.t)
+    if d.R is not None and d.tau2 is not None and d.m2 is not None:
+        hessian = hessian + d.tau2 - d.m2 - (np.einsum("pq,jkqp->jk", P0, d.R) if reml else 0.0)
+    slope = (d.tau - np.einsum("pq,jqp->j", P0, d.F) if reml else d.tau) - d.m
+    return hessian, slope
+
+
+def conclude(
+    reml: bool,
+    sigma2: float,
+    Rx: Floats,
+    P0: Floats,
+    derived: Derived,
+    A: Floats,
+    pairs: tuple[tuple[int, int, int], ...],
+    Rz: tuple[Floats, ...],
+) -> Inference:
+    """Return what tests need, given the covariance A of phi; with Kenward and Roger's adjustment under REML."""
     PA = w = None
-    if fit.reml:
-        w = _inverse(projected / 2)
+    if reml:
+        w = inverse(_projected(P0, derived) / 2)
+        F, Q = derived.F, derived.Q
         lost = np.einsum("jk,jkpq->pq", w, Q - np.einsum("jpq,qr,krs->jkps", F, P0, F))
+        if derived.R is not None:
+            lost = lost - np.einsum("jk,jkpq->pq", w, derived.R) / 4
         PA = P0 + 2 * P0 @ ((lost + lost.T) / 2) @ P0
-    A = _covariance(fit, hessian, slope, pairs)
-    return Inference(fit.reml, fit.sigma2, problem.Rx, P0, F, A, PA, w, tuple(pairs), problem.Rz)
+    return Inference(reml, sigma2, Rx, P0, derived.F, A, PA, w, pairs, Rz)
 
 
-def _inverse(S: Floats) -> Floats:
+def inverse(S: Floats) -> Floats:
     """Return the pseudo-inverse of a symmetric matrix whose rows may differ in scale by many orders."""
     size = np.sqrt(np.abs(np.diag(S)))
     size[size == 0] = 1.0
     return np.asarray(np.linalg.pinv(S / np.outer(size, size), rcond=1e-13, hermitian=True) / np.outer(size, size))
 
 
-def _covariance(fit: Fit, hessian: Floats, slope: Floats, pairs: list[tuple[int, int, int]]) -> Floats:
-    """Return 2 Hess^-1 of -2 l over the covariances of the fitted rank.
+def phi_covariance(fit: Fit, hessian: Floats, slope: Floats, pairs: list[tuple[int, int, int]]) -> Floats:
+    """Return 2 Hess^-1 of -2 l over the covariances of the fitted rank, phi = (vech G of each block, the residual's).
 
     At the boundary the criterion has a slope across the boundary, so the second derivative of G with respect to its
     root enters; directions without variance are left out, which is the reduced model's answer.
     """
     index = {pair: j for j, pair in enumerate(pairs)}
+    count = len(hessian)
     jacobian, curvature = [], []
     for b, root in enumerate(fit.L):
         q, r = root.shape
@@ -363,7 +424,7 @@ def _covariance(fit: Fit, hessian: Floats, slope: Floats, pairs: list[tuple[int,
             for j in range(i + 1):
                 D[i, j] = D[j, i] = slope[index[b, i, j]] / (1 if i == j else 2)
         units = [(i, c) for c in range(r) for i in range(q)]
-        J = np.zeros((len(pairs) + 1, len(units)))
+        J = np.zeros((count, len(units)))
         for u, (i, c) in enumerate(units):
             E = np.zeros((q, r))
             E[i, c] = 1.0
@@ -380,9 +441,8 @@ def _covariance(fit: Fit, hessian: Floats, slope: Floats, pairs: list[tuple[int,
         basis = Vt[:free].T if len(units) else np.zeros((0, 0))
         jacobian.append(J @ basis)
         curvature.append(basis.T @ bend @ basis)
-    residual = np.zeros((len(pairs) + 1, 1))
-    residual[-1] = 1.0
+    residual = np.eye(count)[:, len(pairs) :]
     J_all = np.column_stack([*jacobian, residual])
-    bend_all = scipy.linalg.block_diag(*curvature, np.zeros((1, 1)))
+    bend_all = scipy.linalg.block_diag(*curvature, np.zeros((residual.shape[1],) * 2))
     reduced = J_all.T @ hessian @ J_all + bend_all
-    return np.asarray(2 * J_all @ _inverse(reduced) @ J_all.T)
+    return np.asarray(2 * J_all @ inverse(reduced) @ J_all.T)

@@ -1,4 +1,4 @@
-"""The optimum of the profiled likelihood: BFGS to come near, Newton to arrive, and a certificate at the boundary.
+"""The optimum of the profiled likelihood of a mixed model, with a certificate at the boundary.
 
 At a boundary the criterion is stationary in L whatever its slope in G = s2 L L', so an optimum is certified by D
 (half the derivative with respect to L L'): D L = 0, and N'D N >= 0 on the null space N of L L'.
@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import scipy.linalg
-import scipy.optimize
 from numpy.typing import NDArray
 
 from implstats._core.convergence import Convergence
 from implstats._core.criterion import State, evaluate
+from implstats._core.optimum import GOOD_DECREMENT, SAME_CRITERION, Climb
 from implstats._core.structure import Problem
 from implstats.errors import ConvergenceError
 
@@ -24,14 +24,7 @@ __all__ = ["Fit", "fit"]
 
 Floats = NDArray[np.float64]
 
-NEWTON_STEPS = 30
 RESTARTS = 12
-# Slope of the criterion per row at which BFGS hands over to Newton.
-NEAR = 1e-4
-# In units of -2 log-likelihood: what a further step may still promise, and what counts as no difference.
-GOOD_DECREMENT = 1e-7
-PERFECT_DECREMENT = 1e-15
-SAME_CRITERION = 1e-8
 # Variance, relative to the residual's, below which a direction is tried without.
 SMALL_VARIANCE = 1e-5
 
@@ -51,6 +44,8 @@ class Fit:
     nu : n under ML, n - p under REML.
     state : the model at the optimum, for inference.
     convergence : how the fit ended.
+    ratios : residual variance of every stratum, relative to sigma2.
+    rho : correlation of residuals one step apart, None without AR(1).
     """
 
     reml: bool
@@ -63,18 +58,24 @@ class Fit:
     nu: int
     state: State
     convergence: Convergence
+    ratios: Floats = field(default_factory=lambda: np.ones(1))
+    rho: float | None = None
 
 
-class _Climb:
-    """One minimisation over the free entries of L: BFGS to come near, Newton to arrive."""
+class _Roots:
+    """The criterion as a function of the free entries of L."""
 
     def __init__(self, problem: Problem, L: Sequence[Floats], reml: bool) -> None:
         self.problem, self.reml = problem, reml
         self.shapes = [root.shape for root in L]
         self.free = [np.tril(np.ones(s, dtype=bool)) if s[0] == s[1] else np.ones(s, dtype=bool) for s in self.shapes]
-        self.evaluations = self.iterations = 0
-        self.theta = np.concatenate([root[f] for root, f in zip(L, self.free, strict=True)])
-        self.decrement = self.gradient = 0.0
+        self.start = np.concatenate([root[f] for root, f in zip(L, self.free, strict=True)])
+
+    def climb(self, *, near: bool) -> tuple[Climb, list[Floats]]:
+        """Return the minimisation, carried out, and the roots where it ended."""
+        climb = Climb(self, self.start, self.problem.n)
+        climb.run(near=near)
+        return climb, self.roots(climb.theta)
 
     def roots(self, theta: Floats) -> list[Floats]:
         L, start = [], 0
@@ -86,7 +87,6 @@ class _Climb:
         return L
 
     def __call__(self, theta: Floats) -> tuple[float, Floats]:
-        self.evaluations += 1
         L = self.roots(theta)
         with np.errstate(all="ignore"):
             try:
@@ -97,76 +97,6 @@ class _Climb:
         if not math.isfinite(state.deviance) or not np.isfinite(slope).all():
             return math.inf, np.zeros_like(theta)
         return state.deviance, slope
-
-    def run(self, *, near: bool = False) -> None:
-        """Minimise; from a start that is near, Newton alone arrives."""
-        if len(self.theta) == 0:
-            return
-        if near:
-            self._newton()
-            if self.decrement < GOOD_DECREMENT:
-                return
-        n = self.problem.n
-
-        def per_row(theta: Floats) -> tuple[float, Floats]:
-            value, slope = self(theta)
-            return value / n, slope / n
-
-        with np.errstate(all="ignore"):
-            end = scipy.optimize.minimize(
-                per_row, self.theta, jac=True, method="BFGS", options={"gtol": NEAR, "maxiter": 400}
-            )
-        self.iterations += int(end.nit)
-        self.theta = np.asarray(end.x)
-        self._newton()
-
-    def _hessian(self, theta: Floats, slope: Floats) -> Floats:
-        H = np.empty((len(theta), len(theta)))
-        for j in range(len(theta)):
-            step = 1e-5 * max(1.0, abs(theta[j]))
-            moved = theta.copy()
-            moved[j] += step
-            H[j] = (self(moved)[1] - slope) / step
-        return (H + H.T) / 2
-
-    def _newton(self) -> None:
-        value, slope = self(self.theta)
-        curvature: tuple[Floats, Floats] | None = None
-        for _ in range(NEWTON_STEPS):
-            fresh = curvature is None
-            w, V = curvature = curvature or _eigen(self._hessian(self.theta, slope))
-            used = np.abs(w) > 1e-9 * max(np.abs(w).max(), 1e-300)
-            along = V[:, used].T @ slope
-            self.decrement = float(0.5 * (along**2 / np.abs(w[used])).sum())
-            self.gradient = float(np.abs(slope).max())
-            if self.decrement < PERFECT_DECREMENT:
-                return
-            found = self._along(-V[:, used] @ (along / np.abs(w[used])), value, slope)
-            if found is None and fresh:
-                return
-            if found is None:
-                curvature = None
-                continue
-            self.iterations += 1
-            # Close to the optimum the old curvature still serves.
-            if np.abs(found[2]).max() > 0.05 * np.abs(slope).max():
-                curvature = None
-            self.theta, value, slope = found
-
-    def _along(self, step: Floats, value: float, slope: Floats) -> tuple[Floats, float, Floats] | None:
-        """Return the parameters, criterion and slope a step further, shortened until they are better; None if never."""
-        for shorter in range(10):
-            theta = self.theta + step / 4**shorter
-            moved, moved_slope = self(theta)
-            level = moved < value + SAME_CRITERION / 10 and np.abs(moved_slope).max() < np.abs(slope).max()
-            if moved < value or level:
-                return theta, moved, moved_slope
-        return None
-
-
-def _eigen(H: Floats) -> tuple[Floats, Floats]:
-    w, V = np.linalg.eigh(H)
-    return w, V
 
 
 def _reduced(root: Floats) -> Floats:
@@ -219,18 +149,14 @@ def fit(problem: Problem, *, reml: bool = True, start: Sequence[Floats] | None =
     L = [np.eye(q) for q in problem.sizes] if start is None else [_square_root(root) for root in start]
     evaluations = iterations = restarts = 0
     while True:
-        climb = _Climb(problem, L, reml)
-        climb.run(near=start is not None and not restarts)
-        L = climb.roots(climb.theta)
+        climb, L = _Roots(problem, L, reml).climb(near=start is not None and not restarts)
         evaluations, iterations = evaluations + climb.evaluations, iterations + climb.iterations
         state = evaluate(problem, L, reml=reml)
         reduced = [_reduced(root) if len(root) else root for root in L]
         if any(a.shape != b.shape for a, b in zip(reduced, L, strict=True)):
             reduced = [a if a.shape != b.shape else b for a, b in zip(reduced, L, strict=True)]
-            lower = _Climb(problem, reduced, reml)
-            lower.run(near=True)
+            lower, reduced = _Roots(problem, reduced, reml).climb(near=True)
             evaluations, iterations = evaluations + lower.evaluations, iterations + lower.iterations
-            reduced = lower.roots(lower.theta)
             state_reduced = evaluate(problem, reduced, reml=reml)
             if state_reduced.deviance <= state.deviance + SAME_CRITERION:
                 climb, L, state = lower, reduced, state_reduced

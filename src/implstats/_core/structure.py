@@ -17,7 +17,19 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from scipy.sparse.csgraph import connected_components
 
-__all__ = ["AliasedError", "Block", "Bucket", "Problem", "Second", "aliased", "compress", "level_sums", "prepare"]
+__all__ = [
+    "AliasedError",
+    "Block",
+    "Bucket",
+    "Problem",
+    "Second",
+    "aliased",
+    "compress",
+    "distinct",
+    "least_squares",
+    "level_sums",
+    "prepare",
+]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
@@ -185,7 +197,19 @@ def _orthonormal(X: Floats) -> tuple[Floats, Floats]:
     return _solve_right(Q, R2), np.asarray(R2 @ R1)
 
 
-def _unique(A: Floats) -> tuple[Ints, Ints]:
+def least_squares(y: Floats, X: Floats) -> tuple[Floats, Floats, Floats]:
+    """Return [Q, residual] (n, p + 1), R of X = Q R, and the estimates on the user's scale."""
+    n, p = X.shape
+    assert y.shape == (n,)
+    Q, Rx = _orthonormal(X)
+    fitted = Q.T @ y
+    residual = y - Q @ fitted
+    residual -= Q @ (Q.T @ residual)
+    beta0 = scipy.linalg.solve_triangular(Rx, fitted) if p else np.zeros(0)
+    return np.column_stack([Q, residual]), Rx, beta0
+
+
+def distinct(A: Floats) -> tuple[Ints, Ints]:
     """Return the first level of each distinct column of A (k, N), and the index of each column's distinct one."""
     # A hash of each column, as sorting whole columns is many times slower; a collision falls back to no sharing.
     bits = np.ascontiguousarray(A).view(np.uint64)
@@ -276,15 +300,9 @@ def _second(
 def prepare(y: Floats, X: Floats, blocks: Sequence[Block]) -> Problem:
     """Return the sufficient statistics of y (n,), X (n, p) of full column rank, and the random-effects blocks."""
     n, p = X.shape
-    assert y.shape == (n,)
     assert blocks
     assert all(b.Z.shape[0] == n and b.codes.shape == (n,) for b in blocks)
-    Q, Rx = _orthonormal(X)
-    fitted = Q.T @ y
-    residual = y - Q @ fitted
-    residual -= Q @ (Q.T @ residual)
-    beta0 = scipy.linalg.solve_triangular(Rx, fitted) if p else np.zeros(0)
-
+    XY, Rx, beta0 = least_squares(y, X)
     Rz = [_triangle(b.Z) / np.sqrt(n) for b in blocks]
     for number, R in enumerate(Rz):
         if found := aliased(R):
@@ -296,7 +314,6 @@ def prepare(y: Floats, X: Floats, blocks: Sequence[Block]) -> Problem:
 
     codes, N = blocks[top].codes, blocks[top].levels
     Z1 = Zs[top] if len(first) == 1 else np.column_stack([Zs[b] for b in first])
-    XY = np.column_stack([Q, residual])
     sums = level_sums(codes, N)
     q = Z1.shape[1]
     A = np.empty((q, q, N))
@@ -307,13 +324,13 @@ def prepare(y: Floats, X: Floats, blocks: Sequence[Block]) -> Problem:
     for r in range(q):
         for c in range(p + 1):
             M[r, c] = sums(Z1[:, r] * XY[:, c])
-    where, schedule = _unique(A.reshape(q * q, N))
+    where, schedule = distinct(A.reshape(q * q, N))
     if len(where) > N // 2:
         where = schedule = np.arange(N)
     K = len(where)
     T = np.zeros((p + 1, p + 1))
     T[:p, :p] = np.eye(p)
-    T[p, p] = residual @ residual
+    T[p, p] = XY[:, p] @ XY[:, p]
     second = _second(blocks, Zs, others, blocks[top], Z1, XY) if others else None
     Mc, schedule_c = (M, schedule) if second is not None else compress(M, schedule, K)
     return Problem(

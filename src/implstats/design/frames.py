@@ -91,7 +91,9 @@ def numeric(frame: pd.DataFrame, argument: str, name: Hashable, faults: Faults) 
     return values
 
 
-def elapsed(frame: pd.DataFrame, name: Hashable, patient: Hashable, unit: str | None, faults: Faults) -> Floats:
+def elapsed(
+    frame: pd.DataFrame, name: Hashable, patient: Hashable, unit: str | None, faults: Faults, argument: str = "time"
+) -> Floats:
     """Return times as numbers; dates become time since each patient's first visit, in `unit`."""
     column = frame[name]
     if unit is not None and faults.ask(_check.one_of, "time_unit", unit, list(UNIT_DAYS)) is None:
@@ -107,10 +109,10 @@ def elapsed(frame: pd.DataFrame, name: Hashable, patient: Hashable, unit: str | 
                 "convert it with pandas.to_datetime",
             )
             return np.full(len(frame), np.nan)
-        return numeric(frame, "time", name, faults)
+        return numeric(frame, argument, name, faults)
     if unit is None:
-        return numeric(frame, "time", name, faults)
-    all_missing(frame, "time", name, faults)
+        return numeric(frame, argument, name, faults)
+    all_missing(frame, argument, name, faults)
     first = column.groupby(frame[patient], observed=True).transform("min")
     days = (column - first).dt.total_seconds().to_numpy() / 86400.0
     return np.asarray(days / UNIT_DAYS[unit])

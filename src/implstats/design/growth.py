@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 
 from implstats import _check
 from implstats._check import Faults
+from implstats._core.residual import independent
 from implstats.design import rhs
 from implstats.design.frames import Codes, codes, numeric
 from implstats.design.mixed import Design, RandomTerm
+from implstats.design.residual import ResidualTerms, autoregressive, by_level, with_precision
 from implstats.design.time import FIXED_VISITS, Log, Shape, Visits, listed, resolve
 from implstats.design.visits import MANY_TIMES, CheckedVisits, Roles, checked_visits
 from implstats.errors import DataError
@@ -77,16 +79,17 @@ class GrowthDesign(Design):
 
     def fixed_rows(self, frame: pd.DataFrame) -> Floats:
         """Return X for new data."""
-        cohort, t = self._read(frame)
+        cohort, t = self.read(frame)
         covariates = None if self.adjust is None else self.adjust.apply(frame)
         return self.rows(cohort, t, covariates)
 
     def random_rows(self, frame: pd.DataFrame, term: int) -> Floats:
         """Return Z of one term for new data."""
-        _, t = self._read(frame)
+        _, t = self.read(frame)
         return random_columns(self.terms[term].effects, self, t)
 
-    def _read(self, frame: pd.DataFrame) -> tuple[Ints, Floats]:
+    def read(self, frame: pd.DataFrame) -> tuple[Ints, Floats]:
+        """Return cohort codes and times of new data."""
         faults = Faults()
         covariates = () if self.adjust is None else self.adjust.columns
         for name in (self.time, self.cohort, *covariates):
@@ -191,15 +194,24 @@ def growth_design(
     groups: Any,
     missing: str,
     time_unit: str | None,
+    residual: str = "iid",
+    precision: Hashable | None = None,
+    time_argument: str = "time",
     faults: Faults | None = None,
 ) -> GrowthDesign:
-    """Return the design of a growth model; faults of arguments and data are reported together with those given."""
+    """Return the design of a growth model; faults of arguments and data are reported together with those given.
+
+    `random` is a word of `RANDOM`, "auto" (a slope where patients have three visits), or "none" (a marginal model).
+    """
     _check.frame(frame)
+    faults = faults or Faults()
     clusters = [] if groups is None else list(groups) if isinstance(groups, list | tuple) else [groups]
     if isinstance(adjust, list | tuple) and not adjust:
         adjust = None
-    roles = Roles(outcome, time, patient, cohort, reference, baseline, adjust, tuple(clusters))
-    visits = checked_visits(frame, roles, faults or Faults(), missing=missing, time_unit=time_unit, random=random)
+    roles = Roles(
+        outcome, time, patient, cohort, reference, baseline, adjust, tuple(clusters), time_argument, precision
+    )
+    visits = checked_visits(frame, roles, faults, missing=missing, time_unit=time_unit, random=random)
     patients, cohorts, t = visits.patients, visits.cohorts, visits.t
     if random == "auto":
         random = "slope" if visits.most() > 2 else "intercept"
@@ -240,6 +252,7 @@ def growth_design(
         first_seen={c: float(t[cohorts.of_row == k].min()) for k, c in enumerate(cohorts.levels)},
         last_seen={c: float(t[cohorts.of_row == k].max()) for k, c in enumerate(cohorts.levels)},
         notes=(),
+        noise=_noise(visits, roles, residual),
     )
     terms, notes = _random(design, visits.frame, patients, clusters, random)
     for c, when in sorted(cells):
@@ -259,6 +272,21 @@ def growth_design(
         sample=replace(design.sample, groups=sizes),
         formula=_formula(design, adjust, terms),
     )
+
+
+def _noise(visits: CheckedVisits, roles: Roles, residual: str) -> ResidualTerms:
+    terms = ResidualTerms("iid", independent(len(visits.y)))
+    if residual == "by_cohort":
+        terms = by_level(residual, roles.cohort, visits.cohorts)
+    elif residual == "by_visit":
+        if len(visits.distinct) > MANY_TIMES:
+            raise DataError(f"residual='by_visit': {len(visits.distinct)} distinct times are no visits; say 'ar1'")
+        terms = by_level(residual, roles.time, Codes(visits.where, visits.distinct.tolist()))
+    elif residual == "ar1":
+        terms = autoregressive(residual, roles.time, visits.t, roles.patient, visits.patients, visits.frame.index)
+    if roles.precision is None:
+        return terms
+    return with_precision(terms, roles.precision, visits.frame[roles.precision].to_numpy(dtype=float))
 
 
 def _sample(visits: CheckedVisits, few: bool) -> Sample:
@@ -318,6 +346,7 @@ def _random(
         "intercept": [("(Intercept)",)],
         "slope": [("(Intercept)", slope)],
         "uncorrelated": [("(Intercept)",), (slope,)],
+        "none": [],
     }
     terms, notes = [], []
 

@@ -14,9 +14,18 @@ from numpy.typing import NDArray
 
 from implstats import _check
 from implstats._check import Faults
+from implstats._core.residual import independent
 from implstats.design import rhs
 from implstats.design.formula import RandomSpec, parse_mixed
 from implstats.design.frames import all_missing, codes, drop_missing, numeric
+from implstats.design.residual import (
+    ResidualTerms,
+    autoregressive,
+    by_level,
+    parse_residual,
+    precision_of,
+    with_precision,
+)
 from implstats.errors import DataError
 from implstats.results import Sample, lock
 
@@ -74,6 +83,7 @@ class Design(ABC):
     roles : column name -> values of the rows used, for augment().
     formula : the model as lme4 writes it.
     sample : rows, groups, and what was dropped.
+    noise : how residuals differ and hang together.
     """
 
     outcome: str
@@ -85,6 +95,12 @@ class Design(ABC):
     roles: Mapping[Hashable, Any]
     formula: str
     sample: Sample
+    noise: ResidualTerms = field(kw_only=True)
+
+    @property
+    def residual(self) -> str:
+        """The residuals' structure in the user's word."""
+        return self.noise.word
 
     def __post_init__(self) -> None:
         # The door made these arrays; nobody else holds them, so they are locked, not copied.
@@ -134,11 +150,18 @@ def no_missing_ids(frame: pd.DataFrame, faults: Faults, **ids: Hashable) -> None
             )
 
 
-def mixed_design(frame: pd.DataFrame, formula: str, missing: str) -> MixedDesign:
+def mixed_design(
+    frame: pd.DataFrame, formula: str, missing: str, residual: str = "iid", precision: Hashable | None = None
+) -> MixedDesign:
     """Return the design of an lme4 formula, with every fault of frame and formula reported together."""
     _check.frame(frame)
     parsed = parse_mixed(formula)
     faults = Faults()
+    found: tuple[str, tuple[str, ...]] | None = faults.ask(parse_residual, residual)
+    kind, named = found or ("iid", ())
+    for name in named:
+        _check.columns(frame, faults, residual=name)
+    _check.columns(frame, faults, precision=precision)
     if parsed.outcome not in frame.columns:
         faults.say(
             f"formula={_check.show(formula)}: the outcome {_check.show(parsed.outcome)} is no column"
@@ -170,9 +193,13 @@ def mixed_design(frame: pd.DataFrame, formula: str, missing: str) -> MixedDesign
     for name in needed:
         if pd.api.types.is_numeric_dtype(frame[name].dtype) and not isinstance(frame[name].dtype, pd.CategoricalDtype):
             numeric(frame, "formula", name, faults)
+    if kind == "ar1":
+        numeric(frame, "residual", named[0], faults)
+    known = precision_of(frame, precision, faults) if precision is not None else None
     faults.settle()
     masks = {f"{parsed.outcome} missing": np.isnan(y)}
-    masks |= {f"{name} missing": frame[name].isna().to_numpy() for name in needed if name != parsed.outcome}
+    columns = dict.fromkeys([*needed, *named])
+    masks |= {f"{name} missing": frame[name].isna().to_numpy() for name in columns if name != parsed.outcome}
     kept, dropped = drop_missing(masks, missing, frame.index)
     if not kept.any():
         raise DataError(f"formula={_check.show(formula)}: no row has all its columns; {', '.join(dropped)}")
@@ -185,6 +212,9 @@ def mixed_design(frame: pd.DataFrame, formula: str, missing: str) -> MixedDesign
     X, names, fixed = rhs.encode(used, parsed.fixed, argument="formula", intercept=True)
     terms, encodings = _terms(used, parsed.random, formula)
     sample = Sample(len(frame), len(used), dropped, {t.group: len(t.levels) for t in terms})
+    noise = _noise(used, kind, named, residual)
+    if known is not None:
+        noise = with_precision(noise, precision, known[kept])
     return MixedDesign(
         parsed.outcome,
         y,
@@ -195,9 +225,19 @@ def mixed_design(frame: pd.DataFrame, formula: str, missing: str) -> MixedDesign
         {c: used[c].array.copy() for c in dict.fromkeys([parsed.outcome, *needed, *groups])},
         parsed.text,
         sample,
+        noise=noise,
         fixed=fixed,
         random=tuple(encodings),
     )
+
+
+def _noise(used: pd.DataFrame, kind: str, named: Sequence[str], residual: str) -> ResidualTerms:
+    if kind == "by":
+        return by_level(residual, named[0], codes(used[named[0]]))
+    if kind == "ar1":
+        t = used[named[0]].to_numpy(dtype=float)
+        return autoregressive(residual, named[0], t, named[1], codes(used[named[1]]), used.index)
+    return ResidualTerms("iid", independent(len(used)))
 
 
 def _terms(

@@ -15,6 +15,7 @@ from implstats._check import Faults
 from implstats.design import rhs
 from implstats.design.frames import Codes, all_missing, codes, drop_missing, elapsed, numeric, repeated
 from implstats.design.mixed import no_missing_ids
+from implstats.design.residual import precision_of
 from implstats.errors import DataError
 
 __all__ = ["MANY_TIMES", "CheckedVisits", "Roles", "checked_visits"]
@@ -39,6 +40,8 @@ class Roles:
     baseline: Any
     adjust: Any
     groups: tuple[Hashable, ...]
+    time_argument: str = "time"
+    precision: Hashable | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +98,9 @@ def checked_visits(
 
     given, added, baseline = len(frame), 0, roles.baseline
     _no_numbers_as_text(frame, covariates, faults)
-    t = elapsed(frame, roles.time, roles.patient, time_unit, faults)
+    t = elapsed(frame, roles.time, roles.patient, time_unit, faults, roles.time_argument)
+    if roles.precision is not None:
+        precision_of(frame, roles.precision, faults)
     faults.settle()
     if from_column:
         frame, t, added = _with_baseline(frame, t, roles, covariates, faults)
@@ -139,11 +144,19 @@ def checked_visits(
 
 def _columns_exist(frame: pd.DataFrame, roles: Roles, from_column: bool, faults: Faults) -> list[Hashable]:
     """Return the covariates' columns; a role that names no column, or another role's, is a fault."""
-    named = {"outcome": roles.outcome, "cohort": roles.cohort, "time": roles.time, "patient": roles.patient}
+    named = {
+        "outcome": roles.outcome,
+        "cohort": roles.cohort,
+        roles.time_argument: roles.time,
+        "patient": roles.patient,
+    }
     for argument, name in named.items():
         if name is None:
             faults.say(f"{argument}=None: no such column{_check.nearest('', frame.columns)}")
-    _check.columns(frame, faults, **{k: named[k] for k in ("outcome", "time", "patient", "cohort")})
+    _check.columns(frame, faults, **{k: named[k] for k in ("outcome", roles.time_argument, "patient", "cohort")})
+    _check.columns(frame, faults, precision=roles.precision)
+    if from_column and roles.precision is not None:
+        faults.add("precision", roles.precision, "the visit made from the baseline column has none", "give it as a row")
     for name in roles.groups:
         _check.columns(frame, faults, groups=name)
     if roles.baseline is None or isinstance(roles.baseline, bool):

@@ -1,7 +1,8 @@
 """Growth models and what they answer about cohorts."""
 
 from implstats.growth.fit import GrowthResult, fit_growth, fit_mixed
+from implstats.growth.mmrm import MMRMResult, fit_mmrm
 from implstats.growth.models import MixedResult
 from implstats.growth.retained import RetainedImprovement
 
-__all__ = ["GrowthResult", "MixedResult", "RetainedImprovement", "fit_growth", "fit_mixed"]
+__all__ = ["GrowthResult", "MMRMResult", "MixedResult", "RetainedImprovement", "fit_growth", "fit_mixed", "fit_mmrm"]

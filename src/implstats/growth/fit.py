@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -14,15 +14,16 @@ from scipy import special
 
 from implstats import _check
 from implstats._check import Faults
-from implstats._core import mixed
-from implstats._core.inference import infer
-from implstats._core.structure import Block, aliased, prepare
+from implstats._core import residual as residuals
+from implstats._core.structure import aliased
 from implstats.design import GrowthDesign, growth_design, mixed_design
 from implstats.design.growth import BETTER, RANDOM, random_columns
+from implstats.design.residual import RESIDUALS
 from implstats.design.time import Linear, Log, Visits
 from implstats.errors import ConvergenceError, DataError
-from implstats.growth.answers import CohortAnswers
-from implstats.growth.models import METHODS, MixedResult, fit_design, warn_boundary
+from implstats.growth.cohorts import DesignAnswers
+from implstats.growth.fixed import METHODS
+from implstats.growth.models import MixedResult, blocks_of, fit_design, inference_of, warn_boundary
 from implstats.results import Estimates
 
 __all__ = ["GrowthResult", "fit_growth", "fit_mixed", "growth_result"]
@@ -34,7 +35,7 @@ LACK_OF_FIT_TIMES = 12
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class GrowthResult(MixedResult, CohortAnswers):
+class GrowthResult(MixedResult, DesignAnswers):
     """A fitted growth model: what every mixed model can say, and the questions about cohorts.
 
     Attributes
@@ -47,94 +48,25 @@ class GrowthResult(MixedResult, CohortAnswers):
     design: GrowthDesign
     better: str | None
 
-    @property
-    def time(self) -> Hashable:
-        """The time column."""
-        return self.design.time
-
-    @property
-    def patient(self) -> Hashable:
-        """The patient column."""
-        return self.design.patient
-
-    @property
-    def cohort(self) -> Hashable:
-        """The cohort column."""
-        return self.design.cohort
-
-    @property
-    def cohorts(self) -> tuple[Any, ...]:
-        """The cohorts, the reference first."""
-        return self.design.cohorts
-
-    @property
-    def baseline(self) -> float:
-        """The time that change is counted from."""
-        return self.design.baseline
-
-    @property
-    def times(self) -> list[float]:
-        """The observed times, empty if there are too many to be visits."""
-        return list(self.design.times)
-
-    @property
-    def time_range(self) -> tuple[float, float]:
-        """The first and the last observed time."""
-        return float(self.design.t.min()), float(self.design.t.max())
-
-    @property
-    def last_seen(self) -> dict[Any, float]:
-        """The last observed time of each cohort."""
-        return dict(self.design.last_seen)
-
-    def _mean_rows(self, cohort: int, times: Sequence[float]) -> Floats:
-        return self.design.rows(np.full(len(times), cohort), np.asarray(times, dtype=float))
-
-    def _times(self, at: Any, *, later: bool) -> list[float]:
-        design = self.design
-        if at is None:
-            times = list(design.times) or [design.baseline, self.time_range[1]]
-            if later:
-                times = [t for t in times if not any(when == t for _, when in design.cells)]
-            return [t for t in times if t > design.baseline] if later else times
-        times = _check.at(at)
-        if later and design.baseline in times:
-            raise DataError(f"at={_check.show(design.baseline)}: this is the baseline; nothing has changed yet")
-        design.seen_at(times, "at", range(len(self.cohorts)))
-        return times
-
-    def extrapolated(self, cohort: int, time: float) -> bool:
-        """Return whether a time lies beyond what was observed of a cohort (its number, the reference is 0)."""
-        name = self.cohorts[cohort]
-        return not self.design.first_seen[name] <= time <= self.design.last_seen[name]
-
-    def _seen(self, cohort: int, time: float) -> int:
-        design = self.design
-        if isinstance(design.shape, Visits):
-            return int(np.sum((design.cohort_codes == cohort) & (design.t == time)))
-        return design.sample.patients[self.cohorts[cohort]]
-
-    def _empty(self, cohort: int, time: float) -> bool:
-        return (cohort, time) in self.design.cells
-
-    def _baseline_values(self, cohort: int) -> Floats:
-        design = self.design
-        return np.asarray(design.y[(design.cohort_codes == cohort) & (design.t == design.baseline)])
-
-    def improvement_rows(self, at: Sequence[float]) -> list[Floats]:
-        """Return, per cohort, the contrasts (times, p) that give its improvement since the baseline."""
-        return [self._sign() * self._change_rows(c, self._times(at, later=True)) for c in range(len(self.cohorts))]
-
     def model_variance(self) -> float:
-        """Return the outcome's total variance at the baseline under the model."""
-        return self.fit.sigma2 + sum(float(z @ G @ z) for z, G in zip(self._baseline_z(), self.fit.G, strict=True))
+        """Return the outcome's total variance at the baseline under the model; the mean over patients if it differs."""
+        residual = self.fit.sigma2 * float(self._baseline_share() @ self.fit.ratios)
+        return residual + sum(float(z @ G @ z) for z, G in zip(self._baseline_z(), self.fit.G, strict=True))
+
+    def _baseline_share(self) -> Floats:
+        """Return how much of the baseline's residual variance is each stratum's."""
+        at_start = self.design.noise.structure.strata[self.design.t == self.baseline]
+        return np.bincount(at_start, minlength=len(self.fit.ratios)) / len(at_start)
 
     def _baseline_z(self) -> list[Floats]:
         start = np.array([self.baseline])
         return [random_columns(term.effects, self.design, start)[0] for term in self.design.terms]
 
     def _model_variance(self) -> tuple[float, float]:
-        return self.model_variance(), self._inference.variance_of(self._baseline_z())
+        return self.model_variance(), self._inference.variance_of(self._baseline_z(), self._uncertain_share())
+
+    def _uncertain_share(self) -> Floats:
+        return np.append(self._baseline_share(), np.zeros(int(bool(self.fit.rho))))
 
     def trends(self, at: Any = None, *, level: float = 0.95, df: str = "satterthwaite") -> Estimates:
         """Return every cohort's slope per unit of time, and its difference from the reference.
@@ -196,12 +128,11 @@ class GrowthResult(MixedResult, CohortAnswers):
         columns = [e & (design.cohort_codes == c) for e in extra for c in range(len(self.cohorts))]
         X = np.column_stack([design.X, *(c.astype(float) for c in columns)])
         kept = [j for j in range(X.shape[1]) if j not in aliased(X)]
-        blocks = [Block(t.of_row, len(t.levels), t.Z) for t in design.terms]
-        rows = np.eye(len(kept))[design.X.shape[1] :]
+        rows, X = np.eye(len(kept))[design.X.shape[1] :], X[:, kept]
         try:
-            problem = prepare(design.y, X[:, kept], blocks)
-            fit = mixed.fit(problem, reml=self.fit.reml)
-            statistic, numerator, denominator, _ = infer(problem, fit).joint(fit.beta, rows, "satterthwaite")
+            problem, fit = residuals.fit(design.y, X, blocks_of(design), design.noise.structure, reml=self.fit.reml)
+            inference = inference_of(design, X, problem, fit)
+            statistic, numerator, denominator, _ = inference.joint(fit.beta, rows, "satterthwaite")
         except (ValueError, ConvergenceError, np.linalg.LinAlgError):
             return "the line is not tested: the model with visits as categories could not be judged"
         if not denominator > 0:
@@ -215,18 +146,9 @@ class GrowthResult(MixedResult, CohortAnswers):
 
     def header(self) -> list[str]:
         """Return model, sample, time, how the fit ended, and the choices that were made."""
-        design = self.design
         head, *rest = super().header()
-        change = f"change is counted from {self.time} {_check.show(self.baseline)}"
-        if design.sample.added:
-            change += f" (column {_check.show(self.call.get('baseline'))})"
-        if self.better:
-            change += f"; {self.better} is better"
-        words = f"{self.time}: {design.shape.word}"
-        if isinstance(design.shape, Visits):
-            words += f" ({', '.join(_check.show(t) for t in design.shape.times)})"
-        lines = [head.replace("Mixed model", "Growth model", 1), *rest[:-1], f"{words}; {change}", rest[-1]]
-        return [*lines, *(n for n in (*design.notes, self.straightness) if n)]
+        lines = [head.replace("Mixed model", "Growth model", 1), *rest[:-1], self.times_in_words(), rest[-1]]
+        return [*lines, *(n for n in (*self.design.notes, self.straightness) if n)]
 
 
 def growth_result(design: GrowthDesign, better: str | None, method: str, call: dict[str, Any]) -> GrowthResult:
@@ -249,13 +171,16 @@ def fit_growth(
     adjust: str | Sequence[str] | None = None,
     random: str = "slope",
     groups: str | Sequence[str] | None = None,
+    residual: str = "iid",
+    precision: str | None = None,
     method: str = "reml",
     missing: str = "drop",
     time_unit: str | None = None,
 ) -> GrowthResult:
     """Do cohorts of patients change differently over time, and by how much?
 
-    Fits y = X b + Z u + e with time x cohort as fixed effects, patients as random effects, by REML or ML.
+    Fits y = X b + Z u + e with time x cohort as fixed effects, patients as random effects, by REML or ML. Kenward and
+    Roger's adjustment counts the second derivatives of AR(1), their R_jk; elsewhere V is linear and R_jk is zero.
 
     Parameters
     ----------
@@ -279,6 +204,12 @@ def fit_growth(
     groups : column or list of columns, optional
         Random intercepts beside the patient's (site, therapist). Where three or more hold several cohorts, each also
         has its own change, and its own cohort difference in change.
+    residual : {"iid", "by_cohort", "by_visit", "ar1"}
+        Alike and independent; a variance for every cohort, or every visit; or a correlation that falls with the time
+        between two visits of a patient, rho ** (gap / step), step the smallest gap (continuous-time AR(1)).
+    precision : str, optional
+        Column with the known precision of each row: its residual variance is sigma^2 / precision (the number of
+        ratings that a mean is of). Not for propensity weights, which weigh patients.
     method : {"reml", "ml"}
     missing : {"drop", "raise"}
         Rows with a missing outcome, time or covariate are dropped and counted, or an error.
@@ -303,7 +234,8 @@ def fit_growth(
 
     References
     ----------
-    Laird & Ware 1982, DOI 10.2307/2529876; Bates et al. 2015, DOI 10.18637/jss.v067.i01.
+    Laird & Ware 1982, DOI 10.2307/2529876; Bates et al. 2015, DOI 10.18637/jss.v067.i01; of the residuals: Pinheiro &
+    Bates 2000, DOI 10.1007/b98882.
 
     Examples
     --------
@@ -320,6 +252,7 @@ def fit_growth(
         faults.ask(_check.one_of, "better", better, BETTER)
     for argument, value, allowed in (
         ("random", random, RANDOM),
+        ("residual", residual, RESIDUALS),
         ("method", method, METHODS),
         ("missing", missing, MISSING),
     ):
@@ -339,13 +272,23 @@ def fit_growth(
         groups=groups,
         missing=missing,
         time_unit=time_unit,
+        residual=residual,
+        precision=precision,
     )
     result = growth_result(design, better, method, call)
     warn_boundary(result)
     return result
 
 
-def fit_mixed(frame: pd.DataFrame, *, formula: str, method: str = "reml", missing: str = "drop") -> MixedResult:
+def fit_mixed(
+    frame: pd.DataFrame,
+    *,
+    formula: str,
+    residual: str = "iid",
+    precision: str | None = None,
+    method: str = "reml",
+    missing: str = "drop",
+) -> MixedResult:
     """What does any linear mixed model say, written in lme4's syntax?
 
     Parameters
@@ -355,6 +298,11 @@ def fit_mixed(frame: pd.DataFrame, *, formula: str, method: str = "reml", missin
         `y ~ x * z + (1 + x | g)`; `(x || g)` for no correlation, `(1 | a/b)` for b within a, several factors nested
         or crossed. The fixed part takes columns, numbers, `+ : * ** -` and C, bs, cr, cc, center, standardize, log,
         sqrt, exp, I, Q.
+    residual : str
+        "iid"; "by(column)", a variance for every level of a column; or "ar1(time | group)", a correlation that falls
+        with the time between two rows of a group, rho ** (gap / step), step the smallest gap.
+    precision : str, optional
+        Column with the known precision of each row: its residual variance is sigma^2 / precision.
     method : {"reml", "ml"}
     missing : {"drop", "raise"}
         Rows with a missing value in a column of the formula are dropped and counted, or an error.
@@ -382,12 +330,12 @@ def fit_mixed(frame: pd.DataFrame, *, formula: str, method: str = "reml", missin
     >>> list(fit.params.index)
     ['(Intercept)', 'month', 'cohort[during]', 'month:cohort[during]']
     """
-    call = {"formula": formula, "method": method, "missing": missing}
+    call = {k: v for k, v in locals().items() if k != "frame"}
     faults = Faults()
     faults.ask(_check.one_of, "method", method, METHODS)
     faults.ask(_check.one_of, "missing", missing, MISSING)
     faults.settle()
-    design = mixed_design(frame, formula, missing)
+    design = mixed_design(frame, formula, missing, residual, precision)
     problem, fit = fit_design(design, method)
     result = MixedResult(call, design, problem, fit)
     warn_boundary(result)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,60 +13,91 @@ from numpy.typing import NDArray
 from scipy import special
 
 from implstats import _check
-from implstats._core import mixed
-from implstats._core.convergence import Convergence
+from implstats._check import Faults
+from implstats._core import mixed, residual
 from implstats._core.inference import Inference, infer
 from implstats._core.prediction import covariance_of_prediction, random_effects
-from implstats._core.structure import AliasedError, Block, Problem, prepare
+from implstats._core.structure import AliasedError, Block, Problem, least_squares
+from implstats._core.written import identified, infer_written
 from implstats.design import Design
+from implstats.design.residual import precision_of
 from implstats.errors import BoundaryWarning, ConvergenceError, DataError
-from implstats.results import Estimates, Result, Sample, intervals, lock
+from implstats.growth.fixed import METHODS, FixedEffects
+from implstats.results import intervals, lock
 
-__all__ = ["DF", "MixedResult", "fit_design", "warn_boundary"]
+__all__ = ["MixedResult", "aliased_terms", "blocks_of", "check_design", "fit_design", "inference_of", "warn_boundary"]
 
 Floats = NDArray[np.float64]
 
-DF = ("satterthwaite", "kenward-roger", "normal")
-METHODS = ("reml", "ml")
 PERFECT = 1e-26
 NO_ERROR = 1e-10
+
+
+def check_design(design: Design, variances: int) -> Floats:
+    """Return [Q residual] of the design, or refuse: too few rows, aliased terms, nothing left to explain."""
+    n, p = design.X.shape
+    if n <= p:
+        raise DataError(f"{n} rows for {p} fixed effects; use fewer terms")
+    if n - p < variances:
+        raise DataError(f"{n} rows for {p} fixed effects and {variances} variances and correlations; use fewer terms")
+    try:
+        XY = least_squares(design.y, design.X)[0]
+    except AliasedError as error:
+        raise aliased_terms(design, error) from None
+    if XY[:, -1] @ XY[:, -1] <= PERFECT * float(design.y @ design.y):
+        raise perfect(design)
+    return XY
+
+
+def aliased_terms(design: Design, error: AliasedError) -> DataError:
+    """Return the complaint about columns that are linear combinations of others, by name."""
+    names = design.names if error.matrix == "X" else design.terms[int(error.matrix)].effects
+    wrong = ", ".join(_check.show(names[j]) for j in error.columns)
+    return DataError(f"{wrong}: a linear combination of the other terms, or empty; drop it, or merge the categories")
+
+
+def perfect(design: Design) -> DataError:
+    """Return the complaint about an outcome without error."""
+    return DataError(
+        f"outcome={_check.show(design.outcome)}: the model fits it perfectly, so there is no error to judge by; "
+        "look at how it was made"
+    )
+
+
+def blocks_of(design: Design) -> list[Block]:
+    """Return the random-effects terms as the engine takes them."""
+    return [Block(t.of_row, len(t.levels), t.Z) for t in design.terms]
 
 
 def fit_design(design: Design, method: str) -> tuple[Problem, mixed.Fit]:
     """Return the prepared problem and its fit; columns that are linear combinations of others are named."""
     _check.one_of("method", method, METHODS)
-    blocks = [Block(t.of_row, len(t.levels), t.Z) for t in design.terms]
-    if len(design.y) <= design.X.shape[1]:
-        raise DataError(f"{len(design.y)} rows for {design.X.shape[1]} fixed effects; use fewer terms")
-    variances = 1 + sum(len(t.effects) * (len(t.effects) + 1) // 2 for t in design.terms)
-    if len(design.y) - design.X.shape[1] < variances:
-        raise DataError(
-            f"{len(design.y)} rows for {design.X.shape[1]} fixed effects and {variances} variances and correlations; "
-            "use fewer terms"
-        )
+    structure, blocks = design.noise.structure, blocks_of(design)
+    covariances = sum(len(t.effects) * (len(t.effects) + 1) // 2 for t in design.terms)
+    check_design(design, covariances + structure.levels + (structure.position is not None))
     try:
-        problem = prepare(design.y, design.X, blocks)
+        if not structure.plain and not identified(blocks, structure):
+            raise DataError(
+                f"residual={_check.show(design.residual)}: with these visits it cannot be told from the random "
+                "effects; use fewer random effects, or residual='iid'"
+            )
+        problem, fit = residual.fit(design.y, design.X, blocks, structure, reml=method == "reml")
     except AliasedError as error:
-        names = design.names if error.matrix == "X" else design.terms[int(error.matrix)].effects
-        wrong = ", ".join(_check.show(names[j]) for j in error.columns)
-        raise DataError(
-            f"{wrong}: a linear combination of the other terms, or empty; drop it, or merge the categories"
-        ) from None
-    perfect = DataError(
-        f"outcome={_check.show(design.outcome)}: the model fits it perfectly, so there is no error to judge by; "
-        "look at how it was made"
-    )
-    if problem.T[-1, -1] <= PERFECT * float(design.y @ design.y):
-        raise perfect
-    try:
-        fit = mixed.fit(problem, reml=method == "reml")
+        raise aliased_terms(design, error) from None
     except ConvergenceError as error:
         raise ConvergenceError(f"{design.formula}: {error}", error.record) from None
     except np.linalg.LinAlgError:
-        raise perfect from None
+        raise perfect(design) from None
     if fit.sigma2 < NO_ERROR * float(np.var(design.y)):
-        raise perfect
+        raise perfect(design)
     return problem, fit
+
+
+def inference_of(design: Design, X: Floats, problem: Problem, fit: mixed.Fit) -> Inference:
+    """Return what tests need, by the road that the residuals ask for; X may hold more columns than the design's."""
+    if design.noise.structure.plain:
+        return infer(problem, fit)
+    return infer_written(design.y, X, blocks_of(design), design.noise.structure, problem, fit)
 
 
 def boundary_words(design: Design, fit: mixed.Fit) -> list[str]:
@@ -91,6 +120,8 @@ def boundary_words(design: Design, fit: mixed.Fit) -> list[str]:
             said.append(f"the correlation of {term.effects[0]} and {term.effects[1]} between {groups} is {sign}")
         else:
             said.append(f"the covariance of {', '.join(term.effects)} between {groups} has rank {root.shape[1]}")
+    if fit.rho == 0.0:
+        said.append("the correlation of residuals is 0")
     return said
 
 
@@ -101,7 +132,7 @@ def warn_boundary(result: MixedResult) -> None:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class MixedResult(Result):
+class MixedResult(FixedEffects):
     """A fitted mixed model: what the fixed effects are, how sure they are, and how patients vary.
 
     Attributes
@@ -122,170 +153,21 @@ class MixedResult(Result):
         lock((self.design, self.problem, self.fit))
 
     @property
-    def outcome(self) -> str:
-        """The outcome's column."""
-        return self.design.outcome
-
-    @property
-    def formula(self) -> str:
-        """The model as lme4 writes it."""
-        return self.design.formula
-
-    @property
-    def method(self) -> str:
-        """How it was estimated: REML or ML."""
-        return "REML" if self.fit.reml else "ML"
-
-    @property
-    def sample(self) -> Sample:
-        """Rows, groups, and what was dropped."""
-        return self.design.sample
-
-    @property
-    def convergence(self) -> Convergence:
-        """How the fit ended."""
-        return self.fit.convergence
-
-    @property
     def boundary(self) -> list[str]:
         """Which variances are certified as zero, and which correlations as one, in words."""
         return boundary_words(self.design, self.fit)
 
-    @property
-    def loglik(self) -> float:
-        """The log-likelihood (restricted under REML)."""
-        return -self.fit.deviance / 2
-
-    @property
-    def params(self) -> pd.Series:
-        """The fixed effects."""
-        return pd.Series(self.fit.beta.copy(), index=list(self.design.names), name="estimate")
-
-    @property
-    def vcov(self) -> pd.DataFrame:
-        """The covariance of the fixed effects, (X'V^-1 X)^-1."""
-        names = list(self.design.names)
-        return pd.DataFrame(self.fit.vcov.copy(), index=names, columns=names)
-
     @cached_property
     def _inference(self) -> Inference:
         try:
-            return infer(self.problem, self.fit)
+            return inference_of(self.design, self.design.X, self.problem, self.fit)
         except ValueError as error:
             raise DataError(f"df: {error}") from None
 
-    def _df(self, df: str) -> str:
-        _check.one_of("df", df, DF)
-        if df == "kenward-roger" and not self.fit.reml:
-            raise DataError("df='kenward-roger': defined for method='reml' only; refit, or use df='satterthwaite'")
-        return df
-
-    def _linear(self, rows: Floats, df: str) -> tuple[Floats, Floats, Floats]:
-        estimate = rows @ self.fit.beta
-        if self._df(df) == "normal":
-            variance = np.einsum("kp,pq,kq->k", rows, self.fit.vcov, rows)
-            return estimate, np.sqrt(np.maximum(variance, 0.0)), np.full(len(rows), np.inf)
-        std_error, freedom = self._inference.contrasts(rows, df)
-        return estimate, std_error, freedom
-
-    def _covariance(self, rows: Floats, df: str) -> Floats:
-        if self._df(df) == "kenward-roger":
-            return self._inference.covariance(rows, df)
-        return np.asarray(rows @ self.fit.vcov @ rows.T)
-
-    def tidy(self, *, level: float = 0.95, df: str = "satterthwaite") -> pd.DataFrame:  # type: ignore[override]
-        """Return one row a fixed effect, with its interval and test.
-
-        Parameters
-        ----------
-        level : float
-            Level of the intervals, between 0 and 1.
-        df : {"satterthwaite", "kenward-roger", "normal"}
-            How degrees of freedom are found; Kenward-Roger also widens the standard errors and needs REML.
-
-        References
-        ----------
-        Kuznetsova et al. 2017, DOI 10.18637/jss.v082.i13; Kenward & Roger 1997, DOI 10.2307/2533558.
-        """
-        p = len(self.design.names)
-        estimate, std_error, freedom = self._linear(np.eye(p), df)
-        labels = pd.DataFrame({"term": list(self.design.names)})
-        return Estimates({}, "", labels, estimate, std_error, freedom, tests=True, level=level).tidy()
-
-    def contrast(
-        self, weights: Mapping[str, float], *, level: float = 0.95, df: str = "satterthwaite", name: str = "contrast"
-    ) -> Estimates:
-        """Return one linear combination of fixed effects with its interval and test.
-
-        Parameters
-        ----------
-        weights : mapping of term to number
-            Terms that are left out weigh nothing.
-        level, df
-            As for `tidy`.
-        name : str
-            What the row is called.
-        """
-        if not isinstance(weights, Mapping):
-            raise DataError(
-                f"weights={_check.show(weights)}: not a mapping from term to number; write {self._example(1)}"
-            )
-        if not weights:
-            raise DataError(f"weights={{}}: no term is named; write {self._example(1)}")
-        rows = self._weights([weights])
-        estimate, std_error, freedom = self._linear(rows, df)
-        title = " + ".join(f"{w:g} x {t}" for t, w in weights.items())
-        labels = pd.DataFrame({"term": [name]})
-        return Estimates(
-            {"weights": dict(weights), "df": df}, title, labels, estimate, std_error, freedom, tests=True, level=level
-        )
-
-    def joint_test(self, terms: Sequence[str | Mapping[str, float]], *, df: str = "satterthwaite") -> pd.DataFrame:
-        """Return one row: are these terms (or linear combinations of terms) all zero?
-
-        Parameters
-        ----------
-        terms : list of term names, or of mappings from term to weight
-        df : {"satterthwaite", "kenward-roger", "normal"}
-            Fai and Cornelius' denominator (as lmerTest's, it depends a little on the units of the terms), Kenward and
-            Roger's scaled F (which does not), or chi-square / df_num.
-        """
-        if isinstance(terms, str) or not isinstance(terms, Sequence):
-            raise DataError(f"terms={_check.show(terms)}: not a list of terms; write {self._example()}")
-        if not terms:
-            raise DataError(f"terms=[]: no term is named; write {self._example()}")
-        rows = self._weights([t if isinstance(t, Mapping) else {t: 1.0} for t in terms])
-        df = self._df(df)
-        statistic, numerator, denominator, _ = self._inference.joint(self.fit.beta, rows, df)
-        p = (
-            special.chdtrc(numerator, statistic * numerator)
-            if math.isinf(denominator)
-            else special.fdtrc(numerator, denominator, statistic)
-            if denominator > 0
-            else math.nan
-        )
-        return pd.DataFrame(
-            {"statistic": [statistic], "df_num": [numerator], "df": [denominator], "p_value": [float(p)]}
-        )
-
-    def _example(self, weight: int | None = None) -> str:
-        term = self.design.names[min(1, len(self.design.names) - 1)]
-        return _check.show([term]) if weight is None else f"{{{_check.show(term)}: {weight}}}"
-
-    def _weights(self, given: Sequence[Mapping[str, float]]) -> Floats:
-        rows = np.zeros((len(given), len(self.design.names)))
-        for k, weights in enumerate(given):
-            for term, weight in weights.items():
-                if term not in self.design.names:
-                    raise DataError(
-                        f"term={_check.show(term)}: not in the model{_check.nearest(term, self.design.names)}"
-                    )
-                rows[k, self.design.names.index(term)] = _check.number("weight", weight)
-        return rows
-
     @property
     def _parameters(self) -> int:
-        return len(self.design.names) + sum(len(g) * (len(g) + 1) // 2 for g in self.fit.G) + 1
+        covariances = sum(len(g) * (len(g) + 1) // 2 for g in self.fit.G)
+        return len(self.design.names) + covariances + len(self.fit.ratios) + (self.fit.rho is not None)
 
     def glance(self) -> pd.DataFrame:
         """Return one row about the whole model: sizes, likelihood, criteria, how it ended."""
@@ -323,8 +205,30 @@ class MixedResult(Result):
         out.index = self.design.labels
         out["fitted"], out["fixed"] = fitted, fixed
         out["residual"] = self.design.y - fitted
-        out["std_residual"] = out["residual"] / math.sqrt(self.fit.sigma2)
+        out["std_residual"] = out["residual"] / self._residual_sd
         return out
+
+    @cached_property
+    def _residual_sd(self) -> Floats:
+        structure = self.design.noise.structure
+        return np.sqrt(self.fit.sigma2 * self.fit.ratios[structure.strata] / structure.precision)
+
+    def _new_residual_variance(self, frame: pd.DataFrame | None) -> Floats:
+        """Return the residual variance of each row of new data."""
+        if frame is None:
+            return self._residual_sd**2
+        noise = self.design.noise
+        strata = np.zeros(len(frame), dtype=np.intp)
+        if noise.levels:
+            strata = noise.strata(frame[noise.column].tolist(), "newdata")
+        precision = np.ones(len(frame))
+        if noise.precision is not None:
+            faults = Faults()
+            _check.columns(frame, faults, newdata=noise.precision)
+            faults.settle()
+            precision = precision_of(frame, noise.precision, faults)
+            faults.settle()
+        return np.asarray(self.fit.sigma2 * self.fit.ratios[strata] / precision)
 
     def predict(
         self,
@@ -353,7 +257,7 @@ class MixedResult(Result):
         -----
         Standard errors count the fixed effects and the predicted random effects (Henderson 1975, DOI 10.2307/2529430);
         the variances are taken as known. Intervals of the population's mean have Satterthwaite's df, the others are
-        normal.
+        normal. An AR(1) correlation with the rows of the fit is not used.
         """
         _check.level(level)
         _check.one_of("interval", interval, ("confidence", "prediction"))
@@ -383,7 +287,7 @@ class MixedResult(Result):
         except ValueError as error:
             raise DataError(f"predict: {error}") from None
         if interval == "prediction":
-            variance = variance + self.fit.sigma2
+            variance = variance + self._new_residual_variance(frame)
         std_error = np.sqrt(variance)
         # Satterthwaite's df belong to x'b; the error of a known patient's own effects has none that is agreed on.
         population = np.all([found < 0 for found in values], axis=0) & (interval == "confidence")
@@ -395,7 +299,11 @@ class MixedResult(Result):
         return out.assign(estimate=estimate, std_error=std_error, df=df, conf_low=low, conf_high=high)
 
     def variances(self) -> pd.DataFrame:
-        """Return one row a variance, then one a correlation, the residual last."""
+        """Return one row a variance, then one a correlation, the residuals' last.
+
+        Residuals that differ have a row for each stratum; with AR(1) the last row is the correlation of residuals one
+        step apart.
+        """
         nan, rows = math.nan, []
         for term, G in zip(self.design.terms, self.fit.G, strict=True):
             sds = np.sqrt(np.diag(G))
@@ -405,7 +313,12 @@ class MixedResult(Result):
                 for k in range(j):
                     r = G[j, k] / (sds[j] * sds[k]) if sds[j] > 0 and sds[k] > 0 else nan
                     rows.append((term.group, term.effects[k], term.effects[j], nan, nan, r))
-        rows.append(("Residual", "", "", self.fit.sigma2, math.sqrt(self.fit.sigma2), nan))
+        noise = self.design.noise
+        for name, ratio in zip(noise.names(), self.fit.ratios, strict=True):
+            variance = self.fit.sigma2 * ratio
+            rows.append(("Residual", name, "", variance, math.sqrt(variance), nan))
+        if self.fit.rho is not None:
+            rows.append(("Residual", str(noise.time), f"{noise.step:g} apart", nan, nan, self.fit.rho))
         return pd.DataFrame(rows, columns=["group", "effect", "other", "variance", "sd", "correlation"])
 
     def random_effects(self, *, level: float = 0.95) -> pd.DataFrame:
@@ -450,8 +363,8 @@ class MixedResult(Result):
         Nakagawa & Schielzeth 2013, DOI 10.1111/j.2041-210x.2012.00261.x; Johnson 2014, DOI 10.1111/2041-210X.12225.
         """
         fixed = float(np.var(self.design.X @ self.fit.beta, ddof=1))
-        random, total = self._random_variance(), self.fit.sigma2
-        total += fixed + random
+        random = self._random_variance()
+        total = fixed + random + float((self._residual_sd**2).mean())
         return pd.DataFrame({"r2_marginal": [fixed / total], "r2_conditional": [(fixed + random) / total]})
 
     def icc(self) -> pd.DataFrame:
@@ -462,7 +375,7 @@ class MixedResult(Result):
         Johnson 2014, DOI 10.1111/2041-210X.12225 (random slopes enter by their mean over the rows).
         """
         random = self._random_variance()
-        return pd.DataFrame({"icc": [random / (random + self.fit.sigma2)]})
+        return pd.DataFrame({"icc": [random / (random + float((self._residual_sd**2).mean()))]})
 
     def cross_check(self) -> pd.DataFrame:
         """Return every fixed effect next to statsmodels' MixedLM, fitted to standardised columns.
@@ -470,7 +383,7 @@ class MixedResult(Result):
         Raises
         ------
         DataError
-            With several grouping factors, which MixedLM does not take beside a random slope.
+            With several grouping factors, which MixedLM does not take beside a random slope, or residuals that differ.
         """
         from implstats.growth.second_opinion import mixedlm
 
@@ -480,27 +393,9 @@ class MixedResult(Result):
         """Return model, sample and how the fit ended."""
         end = "; ".join(self.boundary)
         lines = [f"Mixed model: {self.formula} ({self.method})", *self.sample.in_words()]
+        lines += [words] if (words := self.design.noise.in_words()) else []
         record = self.convergence
         return [*lines, record.message + (f": {end}" if end else f" in {record.iterations} steps")]
 
-    def _shown(self) -> pd.DataFrame:
-        """Return the table to print: with normal intervals where no df can be computed."""
-        try:
-            return self.tidy()
-        except DataError:
-            return self.tidy(df="normal")
-
     def _tables(self) -> dict[str, pd.DataFrame]:
         return {"tidy": self._shown(), "glance": self.glance(), "variances": self.variances()}
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the result as JSON can hold it; adds formula, sample and convergence."""
-        sample = self.sample
-        more = {
-            "formula": self.formula,
-            "sample": {"given": sample.given, "rows": sample.rows, "added": sample.added}
-            | {"dropped": dict(sample.dropped), "groups": {str(k): v for k, v in sample.groups.items()}}
-            | {"patients": {str(k): v for k, v in sample.patients.items()}},
-            "convergence": self.convergence.to_dict(),
-        }
-        return super().to_dict() | more

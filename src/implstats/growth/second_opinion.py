@@ -21,6 +21,8 @@ def mixedlm(design: Design, fit: Fit) -> pd.DataFrame:
     """
     if len({term.group for term in design.terms}) > 1:
         raise DataError("cross_check: MixedLM takes one grouping factor; this model has several")
+    if design.residual != "iid" or design.noise.precision is not None:
+        raise DataError("cross_check: MixedLM takes residuals that are alike and independent; these are not")
     from statsmodels.regression.mixed_linear_model import MixedLM, MixedLMParams
 
     n, p = design.X.shape

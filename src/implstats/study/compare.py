@@ -18,7 +18,7 @@ from implstats.design.growth import BETTER
 from implstats.errors import ConvergenceError, DataError
 from implstats.growth.answers import SDS
 from implstats.growth.fit import MISSING, GrowthResult, growth_result
-from implstats.growth.models import DF
+from implstats.growth.fixed import DF
 from implstats.results import Result
 from implstats.study.overall import Overall, overall
 from implstats.study.words import Words
