@@ -112,7 +112,7 @@ class Toeplitz(Structure):
             last = partial[..., k]
             weights = [w - last * v for w, v in zip(weights, reversed(weights), strict=True)] + [last]
             left = left * (1 - last**2)
-        return np.exp(u[..., :1]) * np.stack(rho, axis=-1)
+        return np.asarray(np.exp(u[..., :1]) * np.stack(rho, axis=-1))
 
     def matrix(self, phi: Numbers) -> Numbers:
         return np.asarray(phi[..., self.gaps])

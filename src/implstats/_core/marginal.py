@@ -38,7 +38,9 @@ SINGULAR = 1e-7
 class Covariance(Protocol):
     """How free parameters u make natural ones phi, and these the V of every pattern; over any leading axes."""
 
-    linear: bool
+    @property
+    def linear(self) -> bool:
+        """Whether V is linear in phi."""
 
     def natural(self, u: Numbers) -> Numbers:
         """Return phi (..., J)."""
@@ -52,9 +54,13 @@ class ByVisit:
 
     def __init__(self, structure: Structure, groups: int, seen: NDArray[np.bool_], group: Ints) -> None:
         self.structure, self.groups, self.group = structure, groups, group
-        self.linear = structure.linear
         self.both = seen[:, :, None] & seen[:, None, :]
         self.absent = np.eye(seen.shape[1]) * ~seen[:, None, :]
+
+    @property
+    def linear(self) -> bool:
+        """Whether V is linear in phi."""
+        return self.structure.linear
 
     def _each(self, values: Numbers) -> Numbers:
         return values.reshape(*values.shape[:-1], self.groups, -1)

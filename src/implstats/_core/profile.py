@@ -102,8 +102,8 @@ class _Profile:
                 outside = max(outside, 0.0)
             reached = self._root(outside)
             if reached > height:
-                ends = sorted((inside, outside))
-                return float(scipy.optimize.brentq(lambda c: self._root(c) - height, *ends, xtol=PRECISION))
+                low, high = min(inside, outside), max(inside, outside)
+                return float(scipy.optimize.brentq(lambda c: self._root(c) - height, low, high, xtol=PRECISION))
             if not self.residual and outside == 0:
                 return 0.0
             inside = outside

@@ -119,8 +119,16 @@ def deviance_of_scaling(problem: Problem, *, reml: bool) -> float:
     return 2 * float(np.log(np.diag(problem.Rx)).sum()) if reml else 0.0
 
 
-def fit(y: Floats, X: Floats, blocks: Sequence[Block], residual: Residual, *, reml: bool = True) -> tuple[Problem, Fit]:
-    """Return the whitened problem and its fit, on the user's scale.
+def fit(
+    y: Floats,
+    X: Floats,
+    blocks: Sequence[Block],
+    residual: Residual,
+    *,
+    reml: bool = True,
+    start: Sequence[Floats] | None = None,
+) -> tuple[Problem, Fit]:
+    """Return the whitened problem and its fit, on the user's scale; `start` is L of a similar fit.
 
     Raises
     ------
@@ -130,9 +138,9 @@ def fit(y: Floats, X: Floats, blocks: Sequence[Block], residual: Residual, *, re
     whitening = _Whitening(y, X, blocks, residual)
     if residual.plain:
         problem, logdet = whitening(np.zeros(0))
-        found = mixed.fit(problem, reml=reml)
+        found = mixed.fit(problem, reml=reml, start=start)
         return problem, replace(found, deviance=found.deviance + logdet)
-    outer = _Profile(whitening, reml)
+    outer = _Profile(whitening, reml, start)
     climb = Climb(outer, _start(y, X, residual), len(y))
     climb.run()
     psi = climb.theta
@@ -149,7 +157,7 @@ def fit(y: Floats, X: Floats, blocks: Sequence[Block], residual: Residual, *, re
             {} if record is None else record.to_dict(),
         )
     problem, logdet = whitening(psi)
-    found = mixed.fit(problem, reml=reml, start=outer.last.L if outer.last else None)
+    found = mixed.fit(problem, reml=reml, start=outer.last.L if outer.last else start)
     record = replace(
         found.convergence,
         iterations=found.convergence.iterations + climb.iterations,
@@ -178,15 +186,15 @@ def _start(y: Floats, X: Floats, residual: Residual) -> Floats:
 class _Profile:
     """The criterion of the residuals' parameters, everything else at its best; the slope is the envelope's."""
 
-    def __init__(self, whitening: _Whitening, reml: bool) -> None:
-        self.whitening, self.reml = whitening, reml
+    def __init__(self, whitening: _Whitening, reml: bool, start: Sequence[Floats] | None) -> None:
+        self.whitening, self.reml, self.start = whitening, reml, start
         self.last: Fit | None = None
 
     def __call__(self, psi: Floats) -> tuple[float, Floats]:
         try:
             with np.errstate(all="ignore"):
                 problem, logdet = self.whitening(psi)
-                found = mixed.fit(problem, reml=self.reml, start=self.last.L if self.last else None)
+                found = mixed.fit(problem, reml=self.reml, start=self.last.L if self.last else self.start)
                 slope = np.array([self._along(psi, found, j) for j in range(len(psi))])
         except (ConvergenceError, np.linalg.LinAlgError, ValueError):
             return math.inf, np.zeros(len(psi))

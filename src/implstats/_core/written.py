@@ -21,20 +21,31 @@ from scipy.sparse.csgraph import connected_components
 from implstats._core.covariance import between, powers, unbounded
 from implstats._core.explicit import derived, second_derivatives
 from implstats._core.inference import Inference, conclude, phi_covariance, slopes
-from implstats._core.marginal import Patterns, complex_step, evaluate, prepare
+from implstats._core.marginal import Patterns, complex_step, evaluate, prepare, products
 from implstats._core.mixed import Fit
-from implstats._core.residual import Residual
-from implstats._core.structure import Block, Problem, distinct
+from implstats._core.residual import Residual, independent
+from implstats._core.structure import Block, Problem, distinct, level_sums
 
-__all__ = ["LARGEST_UNIT", "Written", "free", "identified", "infer_written", "natural", "scaled_blocks", "written"]
+__all__ = [
+    "LARGEST_UNIT",
+    "Written",
+    "free",
+    "identified",
+    "infer_written",
+    "natural",
+    "rotated",
+    "scaled_blocks",
+    "written",
+]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
 Numbers = NDArray[Any]
 
 LARGEST_UNIT = 1_000
-# Variance, relative to the residual's, that a direction without any gets as a start.
-SOME_VARIANCE = 0.05
+EMPTY_DIRECTION = 1e-10
+# Variances relative to the residual's: what counts as none, and what such a direction gets as a start.
+NO_VARIANCE, SOME_VARIANCE = 1e-4, 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +117,8 @@ def free(fit: Fit, lowest: float) -> Floats:
     u: list[float] = []
     for root in fit.L:
         w, vectors = np.linalg.eigh(root @ root.T)
-        lower = np.linalg.cholesky((vectors * np.maximum(w, SOME_VARIANCE * max(1e-3, min(1.0, w.max())))) @ vectors.T)
+        some = np.where(w > NO_VARIANCE, w, SOME_VARIANCE)
+        lower = np.linalg.cholesky((vectors * some) @ vectors.T)
         u += lower[np.tril_indices(len(lower))].tolist()
     u += np.log(fit.ratios).tolist()
     return np.array(u + ([] if not fit.rho else [float(unbounded(np.array(fit.rho), lowest))]))
@@ -130,8 +142,8 @@ def _units(blocks: Sequence[Block], residual: Residual, n: int) -> tuple[Ints, i
 
 def written(
     y: Floats, X: Floats, blocks: Sequence[Block], Z: Sequence[Floats], residual: Residual, scale: float | None = None
-) -> tuple[Patterns, Written]:
-    """Return units as patterns and V as a function of phi; Z are the blocks' scaled columns.
+) -> tuple[Patterns, Written, Ints, Ints]:
+    """Return units as patterns, V as a function of phi, and every row's unit and place; Z are scaled columns.
 
     Raises
     ------
@@ -162,9 +174,11 @@ def written(
     everything = np.concatenate([padded.reshape(units, -1), seen, *same, series], axis=1)
     where, pattern = distinct(np.ascontiguousarray(everything.T))
     patterns = prepare(y[order], X[order], unit_of, place, m, pattern, scale=scale)
-    return patterns, _covariance(
-        padded[where], seen[where], [s[where] for s in same], series[where], [z.shape[1] for z in Z], residual
-    )
+    sizes = [z.shape[1] for z in Z]
+    covariance = _covariance(padded[where], seen[where], [s[where] for s in same], series[where], sizes, residual)
+    back = np.empty(n, dtype=np.intp)
+    back[order] = place
+    return patterns, covariance, unit, back
 
 
 def _local(codes: Ints, unit: Ints, place: Ints, units: int, m: int) -> Floats:
@@ -211,11 +225,64 @@ def _covariance(
     return Written(tuple(sizes), np.stack(parts), absent, gaps, along, residual.lowest)
 
 
+def rotated(
+    y: Floats, X: Floats, blocks: Sequence[Block], problem: Problem, scale: float
+) -> tuple[Patterns, Written, Floats, Floats, Floats]:
+    """Return a mixed model of one factor and independent residuals with q places a patient, and the noise beside them.
+
+    Parameters
+    ----------
+    y, X, blocks : the rows, whitened if they have known precisions.
+    problem : their sufficient statistics.
+    scale : the unit of y.
+
+    Returns
+    -------
+    patterns, written : the last pattern is that of rows that carry noise alone.
+    rest, rest_rows : (N, p + 1, p + 1), (N,) [X y]'[X y] of the noise of every patient, and how many rows it is.
+    loadings : (n, q) weight of every row at its patient's q places.
+    """
+    codes, N = blocks[0].codes, blocks[0].levels
+    XY = np.column_stack([np.linalg.solve(problem.Rx.T, X.T).T, (y - X @ problem.beta0) / scale])
+    a, vectors = np.linalg.eigh(problem.A.transpose(2, 0, 1))
+    seen = a > EMPTY_DIRECTION * a.max(axis=1, keepdims=True)
+    inverse = np.where(seen, 1 / np.sqrt(np.where(seen, a, 1.0)), 0.0)
+    loadings = np.einsum(
+        "nq,nqr->nr",
+        np.column_stack(scaled_blocks(problem, blocks)),
+        (vectors * inverse[:, None])[problem.schedule[codes]],
+    )
+    sums = level_sums(codes, N)
+    q, p1, K = a.shape[1], XY.shape[1], len(a)
+    M = np.stack([[sums(loadings[:, r] * XY[:, c]) for c in range(p1)] for r in range(q)])
+    rest = np.empty((N, p1, p1))
+    for r in range(p1):
+        for s in range(r + 1):
+            rest[:, r, s] = rest[:, s, r] = sums(XY[:, r] * XY[:, s]) - (M[:, r] * M[:, s]).sum(axis=0)
+    C = np.zeros((K + 1, q, q, p1, p1))
+    C[:-1], C[-1, 0, 0] = products(M, problem.schedule, K), rest.sum(axis=0)
+    counts = np.append(problem.counts, float(len(y) - problem.counts @ seen.sum(axis=1)))
+    data = Patterns(
+        problem.n, problem.p, problem.Rx, problem.beta0, scale, M, problem.schedule, counts, M, problem.schedule, C
+    )
+    signature = np.zeros((K + 1, q, q + 3))
+    signature[:-1, :, :q], signature[:, :, q + 1] = (
+        np.swapaxes(vectors * np.sqrt(np.where(seen, a, 0.0))[:, None], 1, 2),
+        1.0,
+    )
+    places = np.concatenate([seen, np.arange(q)[None] == 0])
+    local = np.where(places, 0.0, -1.0)
+    sizes = [b.Z.shape[1] for b in blocks]
+    covariance = _covariance(signature, places, [local] * len(blocks), local, sizes, independent(1))
+    rest_rows = np.bincount(codes, minlength=N) - seen.sum(axis=1)[problem.schedule]
+    return data, covariance, rest, rest_rows.astype(float), loadings
+
+
 def identified(blocks: Sequence[Block], residual: Residual) -> bool:
     """Return whether the visits can tell the residuals' parameters from the random effects' covariances."""
     n = len(residual.strata)
     Z = [b.Z / np.sqrt((b.Z**2).mean(axis=0)) for b in blocks]
-    _, covariance = written(np.arange(n) % 2.0, np.ones((n, 1)), blocks, Z, residual)
+    _, covariance, _, _ = written(np.zeros(n), np.ones((n, 1)), blocks, Z, residual)
     roots = [np.eye(q)[np.tril_indices(q)] for q in covariance.sizes]
     phi = np.concatenate([*roots, np.ones(residual.levels), [] if covariance.gaps is None else [0.5]])
     slope = complex_step(covariance.matrices, phi).reshape(len(phi), -1)
@@ -235,7 +302,7 @@ def infer_written(
     if fit.rho == 0.0:
         residual = Residual(residual.strata, residual.levels, residual.precision)
     Z = scaled_blocks(problem, blocks)
-    patterns, covariance = written(y, X, blocks, Z, residual, scale=math.sqrt(fit.sigma2))
+    patterns, covariance, _, _ = written(y, X, blocks, Z, residual, scale=math.sqrt(fit.sigma2))
     phi = natural(fit)
     V = covariance.matrices(phi)
     nu = patterns.n - patterns.p if fit.reml else patterns.n

@@ -159,8 +159,8 @@ def mixed_design(
     faults = Faults()
     found: tuple[str, tuple[str, ...]] | None = faults.ask(parse_residual, residual)
     kind, named = found or ("iid", ())
-    for name in named:
-        _check.columns(frame, faults, residual=name)
+    for column in named:
+        _check.columns(frame, faults, residual=column)
     _check.columns(frame, faults, precision=precision)
     if parsed.outcome not in frame.columns:
         faults.say(

@@ -50,23 +50,24 @@ class GrowthResult(MixedResult, DesignAnswers):
 
     def model_variance(self) -> float:
         """Return the outcome's total variance at the baseline under the model; the mean over patients if it differs."""
-        residual = self.fit.sigma2 * float(self._baseline_share() @ self.fit.ratios)
-        return residual + sum(float(z @ G @ z) for z, G in zip(self._baseline_z(), self.fit.G, strict=True))
+        residual = self.fit.sigma2 * float(self.baseline_share() @ self.fit.ratios)
+        return residual + sum(float(z @ G @ z) for z, G in zip(self.baseline_z(), self.fit.G, strict=True))
 
-    def _baseline_share(self) -> Floats:
+    def baseline_share(self) -> Floats:
         """Return how much of the baseline's residual variance is each stratum's."""
         at_start = self.design.noise.structure.strata[self.design.t == self.baseline]
         return np.bincount(at_start, minlength=len(self.fit.ratios)) / len(at_start)
 
-    def _baseline_z(self) -> list[Floats]:
+    def baseline_z(self) -> list[Floats]:
+        """Return every random term's columns at the baseline."""
         start = np.array([self.baseline])
         return [random_columns(term.effects, self.design, start)[0] for term in self.design.terms]
 
     def _model_variance(self) -> tuple[float, float]:
-        return self.model_variance(), self._inference.variance_of(self._baseline_z(), self._uncertain_share())
+        return self.model_variance(), self._inference.variance_of(self.baseline_z(), self._uncertain_share())
 
     def _uncertain_share(self) -> Floats:
-        return np.append(self._baseline_share(), np.zeros(int(bool(self.fit.rho))))
+        return np.append(self.baseline_share(), np.zeros(int(bool(self.fit.rho))))
 
     def trends(self, at: Any = None, *, level: float = 0.95, df: str = "satterthwaite") -> Estimates:
         """Return every cohort's slope per unit of time, and its difference from the reference.

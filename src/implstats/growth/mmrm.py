@@ -177,16 +177,17 @@ class MMRMResult(FixedEffects, DesignAnswers):
 
     def model_variance(self) -> float:
         """Return the outcome's variance at the baseline under the model; the mean over patients if cohorts differ."""
-        return float(self._baseline_variance(self.fit.phi)) * self.patterns.scale**2
+        return float(self.baseline_variance(self.fit.phi)) * self.patterns.scale**2
 
-    def _baseline_variance(self, phi: NDArray[Any]) -> Any:
+    def baseline_variance(self, phi: NDArray[Any]) -> Any:
+        """Return the variance at the baseline of parameters (..., J), in the engine's unit."""
         place = self.design.times.index(self.baseline)
         patients = np.array([self.sample.patients[c] for c in self.cohorts], dtype=float)
         share = patients / patients.sum() if self.by_cohort else np.ones(1)
         return self.structure.sigmas(phi)[..., place, place] @ share
 
     def _model_variance(self) -> tuple[float, float]:
-        slope = complex_step(self._baseline_variance, self.fit.phi)
+        slope = complex_step(self.baseline_variance, self.fit.phi)
         return self.model_variance(), self._inference.variance_of([], slope)
 
     def header(self) -> list[str]:
