@@ -15,10 +15,13 @@ _ROOMS = {
     "examples": ("describe_example", "list_examples", "load_example"),
     "reading": ("read_data", "visits_from_dates", "visits_from_wide"),
     "growth": (
+        "Bootstrap",
         "GrowthResult",
         "MMRMResult",
         "MixedResult",
+        "Resampled",
         "RetainedImprovement",
+        "bootstrap",
         "fit_growth",
         "fit_mixed",
         "fit_mmrm",

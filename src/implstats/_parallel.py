@@ -40,10 +40,9 @@ def run(function: Callable[..., T], tasks: Sequence[tuple[Any, ...]], workers: i
     if workers == 1 or len(tasks) == 1:
         with one_thread():
             return [function(*task) for task in tasks]
-    from joblib import Parallel, delayed, parallel_config
+    from joblib import Parallel, delayed
 
-    with parallel_config(inner_max_num_threads=1):
-        return list(Parallel(n_jobs=workers)(delayed(_alone)(function, *task) for task in tasks))
+    return list(Parallel(n_jobs=workers)(delayed(_alone)(function, *task) for task in tasks))
 
 
 def _alone(function: Callable[..., T], *task: Any) -> T:

@@ -1,8 +1,21 @@
 """Growth models and what they answer about cohorts."""
 
+from implstats.growth.bootstrap import Bootstrap, bootstrap
 from implstats.growth.fit import GrowthResult, fit_growth, fit_mixed
 from implstats.growth.mmrm import MMRMResult, fit_mmrm
 from implstats.growth.models import MixedResult
+from implstats.growth.resampled import Resampled
 from implstats.growth.retained import RetainedImprovement
 
-__all__ = ["GrowthResult", "MMRMResult", "MixedResult", "RetainedImprovement", "fit_growth", "fit_mixed", "fit_mmrm"]
+__all__ = [
+    "Bootstrap",
+    "GrowthResult",
+    "MMRMResult",
+    "MixedResult",
+    "Resampled",
+    "RetainedImprovement",
+    "bootstrap",
+    "fit_growth",
+    "fit_mixed",
+    "fit_mmrm",
+]

@@ -19,6 +19,7 @@ from implstats.results import Estimates
 __all__ = ["SDS", "CohortAnswers"]
 
 Floats = NDArray[np.float64]
+Rows = tuple[list[dict[str, Any]], Floats]
 
 SDS = ("baseline", "reference", "own", "model")
 
@@ -105,10 +106,10 @@ class CohortAnswers:
         return -1.0 if self.better == "lower" else 1.0
 
     def _estimates(
-        self, title: str, labels: list[dict[str, Any]], rows: list[Floats], df: str, level: float, **more: Any
+        self, title: str, labels: list[dict[str, Any]], rows: Floats, df: str, level: float, **more: Any
     ) -> Estimates:
         _check.level(level)
-        estimate, std_error, freedom = self._linear(np.vstack(rows), df)
+        estimate, std_error, freedom = self._linear(rows, df)
         notes = tuple(more.pop("notes", ()))
         return Estimates(
             {"df": df, "level": level},
@@ -136,6 +137,10 @@ class CohortAnswers:
         df : {"satterthwaite", "kenward-roger", "normal"}
             How degrees of freedom are found.
         """
+        return self._estimates(f"Estimated marginal means of {self.outcome}", *self.rows_of_means(at), df, level)
+
+    def rows_of_means(self, at: Any) -> Rows:
+        """Return labels and contrasts of every cohort's means."""
         times = self._times(at, later=False)
         labels, rows = [], []
         for c, name in enumerate(self.cohorts):
@@ -145,13 +150,18 @@ class CohortAnswers:
                 for t in seen
             ]
             rows.append(self._mean_rows(c, seen))
-        return self._estimates(f"Estimated marginal means of {self.outcome}", labels, rows, df, level)
+        return labels, np.vstack(rows)
 
     def contrasts(self, at: Any = None, *, level: float = 0.95, df: str = "satterthwaite") -> Estimates:
         """Return each cohort minus the reference: in level, and in change since the baseline.
 
         Parameters are those of `means`; by default `at` is every observed time after the baseline.
         """
+        title = f"Cohort minus reference in {self.outcome}: level, and change since {self._start()}"
+        return self._estimates(title, *self.rows_of_contrasts(at), df, level, tests=True)
+
+    def rows_of_contrasts(self, at: Any) -> Rows:
+        """Return labels and contrasts of every cohort minus the reference: levels, then changes."""
         asked = self._times(at, later=at is None)
         labels, rows = [], []
         for c, name in enumerate(self.cohorts[1:], start=1):
@@ -170,21 +180,24 @@ class CohortAnswers:
                     for t in times
                 ]
                 rows.append(row(c, times) - row(0, times))
-        title = f"Cohort minus reference in {self.outcome}: level, and change since {self._start()}"
-        return self._estimates(title, labels, rows, df, level, tests=True)
+        return labels, np.vstack(rows)
 
     def changes(self, at: Any = None, *, level: float = 0.95, df: str = "satterthwaite") -> Estimates:
         """Return every cohort's improvement since the baseline, positive is better, in units of the outcome.
 
         Parameters are those of `contrasts`; needs `better=`.
         """
+        title = f"Improvement in {self.outcome} since {self._start()}, positive is better"
+        return self._estimates(title, *self.rows_of_changes(at), df, level, tests=True)
+
+    def rows_of_changes(self, at: Any) -> Rows:
+        """Return labels and contrasts of every cohort's improvement, cohort by cohort."""
         sign, times = self._sign(), self._times(at, later=True)
         labels, rows = [], []
         for c, name in enumerate(self.cohorts):
             labels += [{"cohort": name, "time": t, "extrapolated": self.extrapolated(c, t)} for t in times]
             rows.append(sign * self._change_rows(c, times))
-        title = f"Improvement in {self.outcome} since {self._start()}, positive is better"
-        return self._estimates(title, labels, rows, df, level, tests=True)
+        return labels, np.vstack(rows)
 
     def effect_sizes(
         self,
@@ -294,6 +307,8 @@ class CohortAnswers:
         as_: str = "retained",
         level: float = 0.95,
         df: str = "satterthwaite",
+        draws: int = 999,
+        rng: int | np.random.Generator | None = None,
     ) -> RetainedImprovement:
         """Return how much of the reference cohort's improvement each other cohort keeps.
 
@@ -303,19 +318,26 @@ class CohortAnswers:
         Parameters
         ----------
         at : time or list of times, optional
-        method : {"fieller", "delta"}
-            Fieller's set is right also where the reference hardly changed, and is then unbounded.
+        method : {"fieller", "delta", "bootstrap"}
+            Fieller's set is right also where the reference hardly changed, and is then unbounded; "bootstrap" draws
+            patients within cohorts (`implstats.bootstrap`, whose result answers further questions from the same draws).
         as_ : {"retained", "times"}
             "times" is the inverse: how many times as effective the reference was.
         level, df
             As for `means`.
+        draws, rng
+            For "bootstrap": how many draws, and a number that makes them the same again.
 
         References
         ----------
         Fieller 1954, DOI 10.1111/j.2517-6161.1954.tb00159.x.
         """
-        _check.one_of("method", method, ("fieller", "delta"))
+        _check.one_of("method", method, ("fieller", "delta", "bootstrap"))
         _check.one_of("as_", as_, ("retained", "times"))
+        if method == "bootstrap":
+            from implstats.growth.bootstrap import bootstrap
+
+            return bootstrap(self, n=draws, rng=rng).retained_improvement(at, as_=as_, level=level)  # type: ignore[arg-type]
         sign, times = self._sign(), self._times(at, later=True)
         labels, change, other, covariance, freedom = [], [], [], [], []
         b_rows = sign * self._change_rows(0, times)

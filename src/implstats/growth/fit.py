@@ -113,7 +113,8 @@ class GrowthResult(MixedResult, DesignAnswers):
                 for t in times
             ]
             rows.append(slopes(c) - slopes(0))
-        return self._estimates(f"Slope of {self.outcome} per unit of {self.time}", labels, rows, df, level, tests=True)
+        title = f"Slope of {self.outcome} per unit of {self.time}"
+        return self._estimates(title, labels, np.vstack(rows), df, level, tests=True)
 
     @cached_property
     def straightness(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,9 +12,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from implstats import _check
-from implstats.results import Result, frozen, intervals
+from implstats.growth.resampled import Jackknife, ends
+from implstats.results import Result, frozen, intervals, lock
 
-__all__ = ["RetainedImprovement", "fieller"]
+__all__ = ["Angles", "RetainedImprovement", "fieller"]
 
 Floats = NDArray[np.float64]
 
@@ -35,6 +36,46 @@ def fieller(a: float, b: float, v_aa: float, v_ab: float, v_bb: float, t: float)
     return ("bounded" if square > 0 else "outside"), ends[0], ends[1]
 
 
+@dataclass(frozen=True, eq=False)
+class Angles:
+    """Draws of both changes, taken as directions: a ratio whose denominator passes zero goes on beyond infinity.
+
+    Attributes
+    ----------
+    pairs : (B, rows, 2) change of the cohort and of the reference in every draw.
+    left_out : (N, rows, 2) the same with each patient left out, or None.
+    stratum : (N,) the stratum of each patient.
+    interval : {"bca", "percentile"}
+    """
+
+    pairs: Floats
+    left_out: Floats | None
+    stratum: NDArray[np.intp]
+    interval: str
+
+    def sets(self, top: Floats, below: Floats, level: float, *, flip: bool) -> tuple[list[str], Floats, Floats]:
+        """Return the shape and both ends of the set of every ratio top / below."""
+        center = np.arctan2(top, below)
+
+        def angle(pairs: Floats) -> Floats:
+            first, second = (1, 0) if flip else (0, 1)
+            turned = np.arctan2(pairs[..., first], pairs[..., second]) - center
+            return np.asarray(np.mod(turned + np.pi, 2 * np.pi) - np.pi)
+
+        jackknife = None if self.left_out is None else Jackknife(angle(self.left_out), self.stratum)
+        low, high = ends(np.zeros(len(top)), angle(self.pairs), jackknife, level, self.interval)
+        low, high = low + center, high + center
+        quarter = np.pi / 2
+        shape = np.where((low > -quarter) & (high < quarter), "bounded", "outside")
+        shape[high - low >= np.pi] = "unbounded"
+        # Two rays: up to the end beyond infinity, and from the other one on.
+        first, last = np.tan(low), np.tan(high)
+        low = np.where(shape == "outside", np.minimum(first, last), first)
+        high = np.where(shape == "outside", np.maximum(first, last), last)
+        whole = shape == "unbounded"
+        return shape.tolist(), np.where(whole, -np.inf, low), np.where(whole, np.inf, high)
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class RetainedImprovement(Result):
     """How much of the reference cohort's improvement another cohort keeps: change of the one / change of the other.
@@ -50,13 +91,15 @@ class RetainedImprovement(Result):
     df : numpy.ndarray
         Degrees of freedom of the contrast change - theta x change_reference.
     method : str
-        "fieller" or "delta".
+        "fieller", "delta" or "bootstrap".
     as_ : str
         "retained" (cohort / reference) or "times" (reference / cohort: times as effective).
     level : float
         The level of the printed intervals.
     time : str
         The time column, for sentences.
+    draws : Angles or None
+        What the bootstrap's sets are made of.
     """
 
     labels: Any
@@ -68,11 +111,17 @@ class RetainedImprovement(Result):
     as_: str
     level: float
     time: str
+    draws: Angles | None = None
 
     def __post_init__(self) -> None:
         for name in ("change", "change_reference", "covariance", "df"):
             object.__setattr__(self, name, frozen(getattr(self, name), float))
         object.__setattr__(self, "labels", {c: tuple(values) for c, values in dict(self.labels).items()})
+
+    def with_draws(self, draws: Angles) -> RetainedImprovement:
+        """Return the same ratios with sets from draws."""
+        lock(draws)
+        return replace(self, method="bootstrap", draws=draws, call=dict(self.call) | {"method": "bootstrap"})
 
     def tidy(self, *, level: float | None = None) -> pd.DataFrame:  # type: ignore[override]
         """Return one row a cohort and time; `set` says whether the interval is bounded, two rays, or the whole line."""
@@ -91,6 +140,8 @@ class RetainedImprovement(Result):
             t = intervals(np.zeros(len(ratio)), np.ones(len(ratio)), self.df, level)[1]
             for k in range(len(ratio)):
                 shape[k], low[k], high[k] = fieller(top[k], below[k], V[k, 0, 0], V[k, 0, 1], V[k, 1, 1], t[k])
+        if self.draws is not None:
+            shape[:], low, high = self.draws.sets(top, below, level, flip=flip)
         # A share of no improvement is no share, whatever the division gives.
         none = self.change_reference <= 0 if not flip else (self.change <= 0) | (self.change_reference <= 0)
         shape[none] = "none"
@@ -103,7 +154,7 @@ class RetainedImprovement(Result):
         name = "Improvement retained: change of the cohort / change of the reference"
         if self.as_ == "times":
             name = "Times as effective: change of the reference / change of the cohort"
-        way = "Fieller sets" if self.method == "fieller" else "delta-method intervals"
+        way = {"fieller": "Fieller sets", "delta": "delta-method intervals"}.get(self.method, "bootstrap sets")
         return [
             f"{name} ({100 * self.level:.10g}% {way})",
             "There is no untreated group: change that would have happened without treatment counts in both.",

@@ -9,27 +9,23 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from implstats import _check
 from implstats._check import Faults
-from implstats.design import growth_design
 from implstats.design.growth import BETTER
 from implstats.errors import ConvergenceError, DataError
 from implstats.growth.answers import SDS
-from implstats.growth.fit import MISSING, GrowthResult, growth_result
+from implstats.growth.fit import MISSING
 from implstats.growth.fixed import DF
 from implstats.results import Result
+from implstats.study.choice import DEFAULT_DF, Choice, Fitted, boundary_words, fit_outcome, refuse, straightness
 from implstats.study.overall import Overall, overall
+from implstats.study.rows import CORRECTIONS, ORDER, answers, corrected, row
 from implstats.study.words import Words
 
 __all__ = ["CohortComparison", "compare_cohorts"]
 
-Floats = NDArray[np.float64]
-
-CORRECTIONS = ("holm", "bonferroni", "fdr_bh", "none")
 _ROLES = ("time", "patient", "cohort", "reference", "baseline", "shape", "adjust", "groups", "missing", "time_unit")
-WORSE, NOT_WORSE, UNKNOWN = "worse by more than the margin", "not worse by more than the margin", "cannot tell"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -38,10 +34,12 @@ class CohortComparison(Result):
 
     Attributes
     ----------
-    fits : mapping of outcome to GrowthResult
+    fits : mapping of outcome to MMRMResult or GrowthResult
         Those that could be fitted.
     errors : mapping of outcome to str
         Why the others could not.
+    choices : mapping of outcome to Choice
+        Which model each has, and why.
     outcomes : mapping of outcome to {"lower", "higher"}
     at : list of float
         The times that are compared, in the unit of the time column.
@@ -53,8 +51,9 @@ class CohortComparison(Result):
         The time column.
     """
 
-    fits: Mapping[str, GrowthResult]
+    fits: Mapping[str, Fitted]
     errors: Mapping[str, str]
+    choices: Mapping[str, Choice]
     outcomes: Mapping[str, str]
     at: Sequence[float]
     margin: float | None
@@ -65,7 +64,7 @@ class CohortComparison(Result):
     time: str = field(default="")
 
     @property
-    def first(self) -> GrowthResult:
+    def first(self) -> Fitted:
         """The first outcome's fit."""
         return next(iter(self.fits.values()))
 
@@ -81,17 +80,7 @@ class CohortComparison(Result):
 
     @cached_property
     def _answers(self) -> dict[str, Any]:
-        made = {}
-        for name, fit in self.fits.items():
-            at, df = list(self.at), self.df
-            made[name] = {
-                "means": fit.means([fit.baseline, *at], df=df),
-                "changes": fit.changes(at, df=df),
-                "contrasts": fit.contrasts(at, df=df),
-                "d": fit.effect_sizes(at, sd=self.sd, df=df),
-                "retained": fit.retained_improvement(at, df=df),
-            }
-        return made
+        return {name: answers(fit, self.at, self.sd, self.df) for name, fit in self.fits.items()}
 
     def tidy(self, *, level: float | None = None) -> pd.DataFrame:  # type: ignore[override]
         """Return one row an outcome, time and cohort beside the reference; a failed outcome is a row with its error."""
@@ -103,74 +92,13 @@ class CohortComparison(Result):
                 rows.append(head | {"error": self.errors[name]})
                 continue
             tables = {k: made.tidy(level=level) for k, made in self._answers[name].items()}
+            fit, head = self.fits[name], head | {"model": self.choices[name].model}
             for cohort in self.cohorts[1:]:
-                rows += [head | self._row(name, tables, cohort, t) for t in self.at]
+                rows += [head | row(fit, tables, cohort, t, self.margin) for t in self.at]
         out = pd.DataFrame(rows)
         out["error"] = out["error"].fillna("") if "error" in out else ""
-        out["p_corrected"] = self._corrected(out) if "p_value" in out else np.nan
-        order = [c for c in _ORDER if c in out.columns]
-        return out[order]
-
-    def _row(self, name: str, tables: Mapping[str, pd.DataFrame], cohort: Any, t: float) -> dict[str, Any]:
-        fit = self.fits[name]
-
-        def one(table: str, **where: Any) -> pd.Series:
-            frame = tables[table]
-            for column, value in where.items():
-                frame = frame[frame[column] == value]
-            return frame.iloc[0]
-
-        row: dict[str, Any] = {"time": t, "cohort": cohort, "reference": self.reference}
-        for who, suffix in ((cohort, ""), (self.reference, "_reference")):
-            start, then = (one("means", cohort=who, time=v) for v in (fit.baseline, t))
-            change, d = one("changes", cohort=who, time=t), one("d", quantity="d", cohort=who, time=t)
-            row |= {
-                f"n{suffix}": int(then["n"]),
-                f"baseline_mean{suffix}": start["estimate"],
-                f"baseline_se{suffix}": start["std_error"],
-                f"mean{suffix}": then["estimate"],
-                f"mean_se{suffix}": then["std_error"],
-            }
-            for word, found in (("change", change), ("d", d)):
-                row |= {
-                    f"{word}{suffix}": found["estimate"],
-                    f"{word}{suffix}_low": found["conf_low"],
-                    f"{word}{suffix}_high": found["conf_high"],
-                }
-        gap = one("d", quantity="difference", cohort=cohort, time=t)
-        kept = one("retained", cohort=cohort, time=t)
-        row |= {
-            "d_difference": gap["estimate"],
-            "d_difference_low": gap["conf_low"],
-            "d_difference_high": gap["conf_high"],
-            "p_value": one("contrasts", quantity="change", cohort=cohort, time=t)["p_value"],
-            "retained": kept["estimate"],
-            "retained_low": kept["conf_low"],
-            "retained_high": kept["conf_high"],
-            "retained_set": kept["set"],
-            "sd": one("d", quantity="d", cohort=cohort, time=t)["sd"],
-            "extrapolated": bool(gap["extrapolated"]),
-            "sd_source": gap["sd_source"],
-        }
-        if self.margin is not None:
-            row["against_margin"] = _against(gap["conf_low"], gap["conf_high"], self.margin)
-        return row
-
-    def _corrected(self, table: pd.DataFrame) -> Floats:
-        """Return p-values corrected over hypotheses; along a straight line every time is the same hypothesis."""
-        out = table["p_value"].to_numpy(dtype=float, copy=True)
-        known = np.isfinite(out)
-        if self.correction == "none" or not known.any():
-            return out
-        from statsmodels.stats.multitest import multipletests
-
-        lines = [name for name, fit in self.fits.items() if fit.design.shape.one_direction]
-        which = table.loc[known, ["outcome", "cohort", "time"]]
-        which["time"] = which["time"].where(~which["outcome"].isin(lines), 0.0)
-        code, _ = pd.MultiIndex.from_frame(which).factorize()
-        first = np.unique(code, return_index=True)[1]
-        out[known] = multipletests(out[known][first], method=self.correction)[1][code]
-        return out
+        out["p_corrected"] = corrected(out, self.fits, self.correction) if "p_value" in out else np.nan
+        return out[[c for c in ORDER if c in out.columns]]
 
     def glance(self) -> pd.DataFrame:
         """Return one row about the comparison: outcomes fitted, patients, rows."""
@@ -250,20 +178,28 @@ class CohortComparison(Result):
             f"patients: {counts}; intervals {100 * self.level:.10g}%; p-values are of the difference in change, "
             f"corrected: {self.correction}",
         ]
+        lines += [f"{', '.join(names)}: {why}" for why, names in self._models().items()]
         for name, one in self.fits.items():
-            end = "; ".join(one.boundary)
+            end = "; ".join(boundary_words(one))
             sds = sorted(set(self._answers[name]["d"].tidy()["sd"]))
             by = (
                 f"d in SDs of {', '.join(f'{v:.3g}' for v in sds)} ({self.sd if isinstance(self.sd, str) else 'given'})"
             )
             how = one.convergence.message + (f": {end}" if end else "")
             lines.append(f"{name} ({self.outcomes[name]} is better; {by}): {one.formula}; {how}")
-            lines += [f"{name}: {one.straightness}"] if one.straightness else []
+            lines += [f"{name}: {line}"] if (line := straightness(one)) else []
         lines += [f"{name}: {why}" for name, why in self.errors.items()]
         lines.append(
             "No group went untreated, and cohorts may differ in more than the organisation; cannot_say() has it in full"
         )
         return lines
+
+    def _models(self) -> dict[str, list[str]]:
+        """Return model and reason -> the outcomes that have it."""
+        found: dict[str, list[str]] = {}
+        for name in self.fits:
+            found.setdefault(self.choices[name].in_words(), []).append(name)
+        return found
 
     def _shown(self) -> pd.DataFrame:
         keep = [
@@ -286,57 +222,6 @@ class CohortComparison(Result):
         return {"tidy": self.tidy(), "glance": self.glance(), "sample": self.sample_table()}
 
 
-_ORDER = [
-    "outcome",
-    "better",
-    "time",
-    "cohort",
-    "reference",
-    "n",
-    "n_reference",
-    "baseline_mean",
-    "baseline_se",
-    "baseline_mean_reference",
-    "baseline_se_reference",
-    "mean",
-    "mean_se",
-    "mean_reference",
-    "mean_se_reference",
-    "change",
-    "change_low",
-    "change_high",
-    "change_reference",
-    "change_reference_low",
-    "change_reference_high",
-    "d",
-    "d_low",
-    "d_high",
-    "d_reference",
-    "d_reference_low",
-    "d_reference_high",
-    "d_difference",
-    "d_difference_low",
-    "d_difference_high",
-    "p_value",
-    "p_corrected",
-    "retained",
-    "retained_low",
-    "retained_high",
-    "retained_set",
-    "sd",
-    "sd_source",
-    "extrapolated",
-    "against_margin",
-    "error",
-]
-
-
-def _against(low: float, high: float, margin: float) -> str:
-    if high < -margin:
-        return WORSE
-    return NOT_WORSE if low > -margin else UNKNOWN
-
-
 def compare_cohorts(
     frame: pd.DataFrame,
     *,
@@ -347,20 +232,22 @@ def compare_cohorts(
     reference: Any,
     at: Any,
     baseline: float | str = 0,
+    model: str = "auto",
     shape: Any = "auto",
     adjust: str | Sequence[str] | None = None,
     groups: str | Sequence[str] | None = None,
     margin: float | None = None,
     correction: str = "holm",
     sd: str | float = "baseline",
-    df: str = "satterthwaite",
+    df: str = DEFAULT_DF,
     level: float = 0.95,
     missing: str = "drop",
     time_unit: str | None = None,
 ) -> CohortComparison:
     """How much less well did a treatment work for the cohorts that were treated under other circumstances?
 
-    Fits one growth model an outcome, visits as categories with a random slope up to four fixed times, else linear.
+    Fits one model an outcome: an MMRM at up to four fixed visits, else a growth model. The header and `methods()` say
+    which, and why.
 
     Parameters
     ----------
@@ -376,11 +263,17 @@ def compare_cohorts(
         When the cohorts are compared.
     baseline : float or str
         Time that change is counted from, or a column with the value before treatment (it becomes the visit at 0).
+    model : {"auto", "mmrm", "growth"}
+        "mmrm": a mean for every cohort and visit and an unstructured covariance of the visits, one for each cohort
+        where each has 20 patients or more, else one for all. "growth": random effects of patients, as in `fit_growth`.
+        "auto": MMRM up to four fixed visits (a baseline column not counted), unless `groups` or a `shape` ask for what
+        it has not, or it cannot be fitted; else the growth model.
     shape : {"auto", "linear", "quadratic", "log", "visits"}, Piecewise or NaturalSpline
-        The course over time, as in `fit_growth`; "auto": visits as categories up to four fixed times, else linear.
+        The course over time, as in `fit_growth`; "auto": visits as categories up to four fixed times, else linear. Any
+        but "auto" and "visits" takes a growth model.
     adjust : list of columns, or patsy right-hand side, optional
     groups : column or list of columns, optional
-        Random effects beside the patient's (site, therapist).
+        Random effects beside the patient's (site, therapist); they take a growth model.
     margin : float, optional
         Difference in d, in SDs, beyond which less improvement matters; adds where the interval lies against it.
     correction : {"holm", "bonferroni", "fdr_bh", "none"}
@@ -401,7 +294,7 @@ def compare_cohorts(
     Raises
     ------
     DataError
-        Arguments that name nothing, or no outcome that can be fitted.
+        Arguments that name nothing or cannot go together, or no outcome that can be fitted.
 
     Notes
     -----
@@ -409,7 +302,8 @@ def compare_cohorts(
 
     References
     ----------
-    Bales et al. 2017, DOI 10.1002/pmh.1381; Feingold 2009, DOI 10.1037/a0014699.
+    Bales et al. 2017, DOI 10.1002/pmh.1381; Feingold 2009, DOI 10.1037/a0014699; of the MMRM: Mallinckrodt et al. 2008,
+    DOI 10.1177/009286150804200402.
 
     Examples
     --------
@@ -444,6 +338,7 @@ def compare_cohorts(
         ("missing", missing, MISSING),
     ):
         faults.ask(_check.one_of, argument, value, allowed)
+    refuse(model, shape, groups, faults)
     if isinstance(sd, str):
         faults.ask(_check.one_of, "sd", sd, SDS)
     else:
@@ -456,23 +351,18 @@ def compare_cohorts(
         fault = f"one column cannot be the baseline of {len(outcomes)} outcomes"
         faults.add("baseline", baseline, fault, "compare them one by one")
     faults.settle()
-    fits: dict[str, GrowthResult] = {}
+    fits: dict[str, Fitted] = {}
     errors: dict[str, str] = {}
+    choices: dict[str, Choice] = {}
     for name, better in outcomes.items():
         try:
-            fit = _fit_one(frame, name, better, roles, call)
+            fit, choice = fit_outcome(frame, name, better, model, roles, call)
             # Asked now: a time or an SD that this outcome cannot serve is its error, not the table's.
             fit.effect_sizes(times, sd=sd, df=df)
-            fits[name] = fit
+            fits[name], choices[name] = fit, choice
         except (DataError, ConvergenceError) as error:
             errors[name] = str(error)
     if not fits:
         raise DataError("\n".join(dict.fromkeys(errors.values())))
-    return CohortComparison(call, fits, errors, dict(outcomes), times, margin, correction, sd, df, level, str(time))
-
-
-def _fit_one(
-    frame: pd.DataFrame, outcome: str, better: str, roles: Mapping[str, Any], call: Mapping[str, Any]
-) -> GrowthResult:
-    design = growth_design(frame, outcome=outcome, random="auto", **roles)
-    return growth_result(design, better, "reml", dict(call) | {"outcome": outcome, "better": better})
+    chosen = dict(outcomes), times, margin, correction, sd, df, level, str(time)
+    return CohortComparison(call, fits, errors, choices, *chosen)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from implstats import _check
 
+from implstats.study.choice import Fitted, straightness
+
 if TYPE_CHECKING:
     from implstats.study.compare import CohortComparison
 
@@ -98,7 +100,7 @@ class Words:
                 "The analysis sees one place: it cannot tell this organisation's change from what would be found "
                 "elsewhere."
             )
-        notes = [(name, note) for name, f in study.fits.items() for note in (*f.design.notes, f.straightness) if note]
+        notes = [(name, note) for name, f in study.fits.items() for note in (*f.design.notes, straightness(f)) if note]
         for note in dict.fromkeys(note for _, note in notes):
             where = [self(name) for name, one in notes if one == note]
             about = "" if len(where) == len(study.fits) else f"{', '.join(where)}: "
@@ -110,7 +112,6 @@ class Words:
         from implstats import __version__
 
         study, fit = self.study, self.study.first
-        shape = "visits as categories" if fit.design.shape.word == "visits" else f"{fit.design.shape.word} time"
         sd = {
             "baseline": "standard deviation observed at the baseline, pooled over cohorts",
             "reference": f"baseline standard deviation of {self(study.reference)}",
@@ -120,7 +121,6 @@ class Words:
         df = {"satterthwaite": "Satterthwaite's", "kenward-roger": "Kenward and Roger's", "normal": "no (normal)"}[
             study.df
         ]
-        formulas = "; ".join(f.formula for f in study.fits.values())
         corrected = (
             "were not corrected"
             if study.correction == "none"
@@ -134,16 +134,32 @@ class Words:
             f"Change was counted from {baseline}; d is the change divided by the {sd}, positive where patients improved"
             f"{counts}."
         )
-        groups = dict.fromkeys(t.group for t in fit.design.terms if len(t.columns) == 1 and t.group != str(fit.patient))
-        random = _joined(["patients", *(f"{g}s" for g in groups)])
         return (
-            f"Each outcome was analysed with a linear mixed model, {shape} by cohort as fixed effects and {random} as "
-            f"random effects, fitted by restricted maximum likelihood ({formulas}). {change} Intervals are "
+            f"{' '.join(self.models())} {change} Intervals are "
             f"{100 * study.level:.10g}% with {df} degrees of freedom. Improvement retained is the change of a cohort "
             f"divided by that of {self(study.reference)}, with Fieller's confidence set. P-values of the difference in "
             f"change {corrected}. Rows with missing values were left out, which is valid if they are missing at random "
             f"given what was observed. Computed with implstats {__version__}."
         )
+
+    def models(self) -> list[str]:
+        """Return how the outcomes were analysed and why so: one text for all, or one for each model that there is."""
+        study, found = self.study, {}
+        for name, fit in study.fits.items():
+            found.setdefault((self._model(fit), study.choices[name].why(self)), []).append(name)
+        said = []
+        for (model, why), names in found.items():
+            who = "Each outcome was" if len(found) == 1 else f"{_joined(map(self, names))} {_was(names)}"
+            formulas = "; ".join(study.fits[name].formula for name in names)
+            how, _, remark = model.partition("|")
+            said.append(
+                f"{who} analysed with {how}, fitted by restricted maximum likelihood ({formulas}). This model was chosen "
+                f"because {why}.{remark}"
+            )
+        return said
+
+    def _model(self, fit: Fitted) -> str:
+        pass
 
 
 def _two(value: float) -> str:
