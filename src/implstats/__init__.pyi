@@ -14,9 +14,11 @@ from implstats.growth import Bootstrap as Bootstrap
 from implstats.growth import GrowthResult as GrowthResult
 from implstats.growth import MixedResult as MixedResult
 from implstats.growth import MMRMResult as MMRMResult
+from implstats.growth import ModelComparison as ModelComparison
 from implstats.growth import Resampled as Resampled
 from implstats.growth import RetainedImprovement as RetainedImprovement
 from implstats.growth import bootstrap as bootstrap
+from implstats.growth import compare_models as compare_models
 from implstats.growth import fit_growth as fit_growth
 from implstats.growth import fit_mixed as fit_mixed
 from implstats.growth import fit_mmrm as fit_mmrm

@@ -68,13 +68,36 @@ def _study(hostile: bool) -> Any:
     return ist.compare_cohorts(_visits(hostile), outcomes=outcomes, at=[18, 36], **_ROLES)
 
 
+@cache
+def _mmrm(hostile: bool) -> Any:
+    roles = {("visit" if k == "time" else k): v for k, v in _ROLES.items()}
+    return ist.fit_mmrm(_visits(hostile), outcome=_outcome(hostile), better="lower", **roles)
+
+
+@cache
+def _bootstrap(hostile: bool) -> Any:
+    return ist.bootstrap(_growth(hostile), n=30, rng=1)
+
+
+@cache
+def _models(hostile: bool) -> Any:
+    simple = ist.fit_growth(
+        _visits(hostile), outcome=_outcome(hostile), better="lower", shape="linear", random="intercept", **_ROLES
+    )
+    return ist.compare_models(simple, _growth(hostile))
+
+
 # A new Result needs one line here: its name, and how to make one from the bundled example.
 EXAMPLES: dict[str, Callable[[bool], Any]] = {
+    "Bootstrap": _bootstrap,
     "CohortComparison": _study,
     "Estimates": lambda hostile: _growth(hostile).contrasts(at=[18, 36]),
     "GrowthResult": _growth,
+    "MMRMResult": _mmrm,
     "MixedResult": _mixed,
+    "ModelComparison": _models,
     "Overall": lambda hostile: _study(hostile).overall(at=36, draws=20, rng=1),
+    "Resampled": lambda hostile: _bootstrap(hostile).effect_sizes(36),
     "RetainedImprovement": lambda hostile: _growth(hostile).retained_improvement(at=[18, 36]),
 }
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from implstats._core.marginal import Covariance, Evaluated, Patterns, criterion, products
+from implstats._core.marginal import Covariance, Patterns, criterion
 
-__all__ = ["Refitted", "Sums", "refit"]
+__all__ = ["Refitted", "Sums", "batches", "climb", "refit"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
@@ -22,6 +22,7 @@ STEPS = 60
 HALVINGS = 12
 ARRIVED = 1e-9
 GOOD = 1e-6
+FLAT = 1e-6
 # Numbers that one batch may hold.
 BATCH = 3_000_000
 
@@ -33,7 +34,6 @@ class Sums:
     Attributes
     ----------
     patterns : the data of the fit.
-    counts : (N,) what each patient adds to the count of its pattern.
     rest : (N, p + 1, p + 1) [X y]'[X y] of the rows that carry noise alone, or None; they are the last pattern.
     rest_rows : (N,) how many these are.
     rows : (N,) rows of each patient.
@@ -121,24 +121,29 @@ class Refitted:
     good: NDArray[np.bool_]
 
 
-def refit(
-    C: Floats, counts: Floats, nu: Floats, covariance: Covariance, start: Floats, curvature: Floats, *, reml: bool
-) -> Refitted:
-    """Return the optimum for every version; `start` (r,) and `curvature` (r, r) are those of the fit to the data."""
-    B, r = len(C), len(start)
-    u = np.tile(start, (B, 1))
+At = Callable[[Ints, Floats], tuple[Floats, Floats]]
+
+
+def climb(at: At, start: Floats, curvature: Floats) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+    """Minimise many criteria at once by BFGS.
+
+    Parameters
+    ----------
+    at : gives values (b,) and gradients (b, r) of the versions named, at parameters (b, r).
+    start : (B, r) where each begins.
+    curvature : (r, r) or (B, r, r) second derivatives there, roughly.
+
+    Returns
+    -------
+    u, value, good : (B, r), (B,), (B,) where each ended, and whether it arrived.
+    """
+    B, r = start.shape
+    u = start.copy()
     w, vectors = np.linalg.eigh(curvature)
-    usable = (vectors / np.maximum(np.abs(w), 1e-6 * np.abs(w).max())) @ vectors.T
-    H = np.tile(usable, (B, 1, 1))
-
-    def at(rows: Ints, where: Floats) -> tuple[Floats, Floats, Evaluated]:
-        each = counts if counts.ndim == 1 else counts[rows]
-        return criterion(C[rows], each, nu[rows], covariance, reml=reml)(where)
-
-    every = np.arange(B)
-    value, slope, _ = at(every, u)
-    good = np.zeros(B, dtype=bool)
-    active = np.isfinite(value)
+    inverse = 1 / np.maximum(np.abs(w), FLAT * np.abs(w).max(axis=-1, keepdims=True))
+    H = np.broadcast_to((vectors * inverse[..., None, :]) @ np.swapaxes(vectors, -1, -2), (B, r, r)).copy()
+    value, slope = at(np.arange(B), u)
+    good, active = np.zeros(B, dtype=bool), np.isfinite(value)
     for _ in range(STEPS):
         rows = np.flatnonzero(active)
         if not len(rows):
@@ -153,31 +158,37 @@ def refit(
             break
         moved, new_value, new_slope, found = _along(at, rows, u[rows], step, value[rows], promise)
         lost = rows[~found]
-        active[lost] = False
-        good[lost] = promise[~found] / 2 < GOOD
-        rows, moved, step = rows[found], moved[found], moved[found] - u[rows[found]]
-        turn = new_slope[found] - slope[rows]
-        H[rows] = _updated(H[rows], step, turn)
-        u[rows], value[rows], slope[rows] = moved, new_value[found], new_slope[found]
+        active[lost], good[lost] = False, promise[~found] / 2 < GOOD
+        rows, moved, new_slope = rows[found], moved[found], new_slope[found]
+        H[rows] = _updated(H[rows], moved - u[rows], new_slope - slope[rows])
+        u[rows], value[rows], slope[rows] = moved, new_value[found], new_slope
+    return u, value, good & np.isfinite(value)
+
+
+def refit(
+    C: Floats, counts: Floats, nu: Floats, covariance: Covariance, start: Floats, curvature: Floats, *, reml: bool
+) -> Refitted:
+    """Return the optimum for every version; `start` (r,) and `curvature` (r, r) are those of the fit to the data."""
+
+    def at(rows: Ints, where: Floats) -> tuple[Floats, Floats]:
+        each = counts if counts.ndim == 1 else counts[rows]
+        return criterion(C[rows], each, nu[rows], covariance, reml=reml)(where)[:2]
+
+    u, value, good = climb(at, np.tile(start, (len(C), 1)), curvature)
     with np.errstate(all="ignore"):
-        end = at(every, u)[2]
-    return Refitted(u, end.b, value, end.D, good & np.isfinite(value))
+        end = criterion(C, counts, nu, covariance, reml=reml)(u)[2]
+    return Refitted(u, end.b, value, end.D, good)
 
 
 def _along(
-    at: Callable[[Ints, Floats], tuple[Floats, Floats, Evaluated]],
-    rows: Ints,
-    u: Floats,
-    step: Floats,
-    value: Floats,
-    promise: Floats,
+    at: At, rows: Ints, u: Floats, step: Floats, value: Floats, promise: Floats
 ) -> tuple[Floats, Floats, Floats, NDArray[np.bool_]]:
     """Return where each version goes along its step, shortened until the criterion falls."""
     moved, new_value, new_slope = u.copy(), value.copy(), np.zeros_like(u)
     length, waiting = np.ones(len(rows)), np.arange(len(rows))
     for _ in range(HALVINGS):
         trial = u[waiting] + length[waiting, None] * step[waiting]
-        f, g, _ = at(rows[waiting], trial)
+        f, g = at(rows[waiting], trial)
         falls = f <= value[waiting] - 1e-4 * length[waiting] * promise[waiting]
         done = waiting[falls]
         moved[done], new_value[done], new_slope[done] = trial[falls], f[falls], g[falls]

@@ -13,6 +13,7 @@ import pandas as pd
 from implstats import _check
 from implstats.batch.plan import Plan
 from implstats.study import CohortComparison, Overall
+from implstats.study.choice import straightness
 from implstats.tables import to_text, write_number
 
 __all__ = ["CORRECTION", "Answers", "fixed", "places", "retained", "short_p", "shown_time", "with_interval"]
@@ -189,9 +190,9 @@ class Answers:
             for row in self.rows()
         ]
         lines = [*self.answer(), *self.over_outcomes()[:1], *self.curves()]
-        lines += [
-            f"{self.plan.label(k)}: {fit.straightness}." for k, fit in self.study.fits.items() if fit.straightness
-        ]
+        lines += [f"{line}." for line in self.study.models(self.words)]
+        straight = {self.plan.label(name): straightness(fit) for name, fit in self.study.fits.items()}
+        lines += [f"{name}: {said}." for name, said in straight.items() if said]
         return "\n\n".join([*lines, to_text(pd.DataFrame(shown))])
 
 

@@ -10,9 +10,10 @@ import pandas as pd
 
 from implstats import _check
 from implstats.batch.plan import Plan
-from implstats.design import GrowthDesign, growth_design, rhs
+from implstats.design import GrowthDesign, rhs
 from implstats.errors import DataError, PlanError
 from implstats.reading import read_data
+from implstats.study.choice import Choice, choose, refuse
 
 __all__ = ["Checked", "check_plan"]
 
@@ -27,7 +28,9 @@ class Checked:
     frame : pandas.DataFrame
         The data as they were read.
     designs : mapping
-        Outcome -> the design of its model.
+        Outcome -> cohorts, times and rows of its model.
+    choices : mapping
+        Outcome -> which model it gets, if that can be fitted, and why.
     faults : mapping
         Outcome -> why it cannot be fitted; the other outcomes can.
     """
@@ -35,6 +38,7 @@ class Checked:
     plan: Plan
     frame: pd.DataFrame
     designs: Mapping[str, GrowthDesign]
+    choices: Mapping[str, Choice]
     faults: Mapping[str, str]
 
     def in_words(self) -> list[str]:
@@ -56,8 +60,9 @@ class Checked:
             if name in self.faults:
                 lines.append(f"{what}: cannot be fitted: {self.faults[name]}")
             else:
-                design = self.designs[name]
-                lines.append(f"{what}: {better} is better; {design.shape.word} over time; {design.formula}")
+                choice = self.choices[name]
+                formula = f"; {self.designs[name].formula}" if choice.model == "growth" else ""
+                lines.append(f"{what}: {better} is better; {choice.in_words(plan.label)}{formula}")
         return lines
 
 
@@ -93,10 +98,11 @@ def check_plan(plan: Plan) -> Checked:
     frame = _dates(plan, frame, faults)
     faults.settle(PlanError)
     designs: dict[str, GrowthDesign] = {}
+    choices: dict[str, Choice] = {}
     wrong: dict[str, str] = {}
     for name in plan.outcomes:
         try:
-            designs[name] = _design(plan, frame, name)
+            designs[name], choices[name] = _design(plan, frame, name)
         except DataError as error:
             wrong[name] = str(error)
     if not designs:
@@ -104,7 +110,7 @@ def check_plan(plan: Plan) -> Checked:
             faults.say(message)
     _labels(plan, frame, faults)
     faults.settle(PlanError)
-    return Checked(plan, frame, designs, wrong)
+    return Checked(plan, frame, designs, choices, wrong)
 
 
 def _read(plan: Plan) -> pd.DataFrame:
@@ -132,6 +138,7 @@ def _columns(plan: Plan, frame: pd.DataFrame, faults: _check.Faults) -> None:
             faults.add("baseline", roles.baseline, fault, "compare them one by one")
     for name in plan.outcomes:
         _check.columns(frame, faults, outcomes=name)
+    refuse(asked.model, asked.shape, asked.groups, faults)
     for name in asked.groups or ():
         _check.columns(frame, faults, groups=name)
     if asked.adjust is not None:
@@ -162,23 +169,11 @@ def _dates(plan: Plan, frame: pd.DataFrame, faults: _check.Faults) -> pd.DataFra
     return frame.assign(**{roles.time: days})
 
 
-def _design(plan: Plan, frame: pd.DataFrame, name: str) -> GrowthDesign:
+def _design(plan: Plan, frame: pd.DataFrame, name: str) -> tuple[GrowthDesign, Choice]:
     roles, asked = plan.roles, plan.analysis
-    design = growth_design(
-        frame,
-        outcome=name,
-        time=roles.time,
-        patient=roles.patient,
-        cohort=roles.cohort,
-        reference=roles.reference,
-        baseline=roles.baseline,
-        shape=asked.shape,
-        adjust=asked.adjust,
-        random="auto",
-        groups=asked.groups,
-        missing=asked.missing,
-        time_unit=roles.time_unit,
-    )
+    columns = {part: getattr(roles, part) for part in ("time", "patient", "cohort", "reference", "baseline")}
+    options = {"shape": asked.shape, "adjust": asked.adjust, "groups": asked.groups, "missing": asked.missing}
+    design, choice = choose(frame, name, asked.model, columns | options | {"time_unit": roles.time_unit})
     faults = _check.Faults()
     for t in asked.at:
         if t == design.baseline:
@@ -189,7 +184,7 @@ def _design(plan: Plan, frame: pd.DataFrame, name: str) -> GrowthDesign:
         except DataError as error:
             faults.take(error)
     faults.settle()
-    return design
+    return design, choice
 
 
 def _labels(plan: Plan, frame: pd.DataFrame, faults: _check.Faults) -> None:

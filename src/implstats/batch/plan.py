@@ -10,6 +10,7 @@ from typing import Any
 
 from implstats import _check
 from implstats.errors import DataError, PlanError
+from implstats.study.choice import DEFAULT_DF, MODELS
 
 __all__ = ["Analysis", "Data", "Plan", "Roles", "read_plan"]
 
@@ -42,13 +43,14 @@ class Analysis:
     """The section `[analysis]`: times and choices, as `compare_cohorts` takes them; draws and seed of the bootstrap."""
 
     at: Sequence[float]
+    model: str = "auto"
     shape: str = "auto"
     adjust: Sequence[str] | str | None = None
     groups: Sequence[str] | None = None
     margin: float | None = None
     correction: str = "holm"
     sd: str | float = "baseline"
-    df: str = "satterthwaite"
+    df: str = DEFAULT_DF
     level: float = 0.95
     missing: str = "drop"
     draws: int = 999
@@ -296,6 +298,7 @@ SECTIONS: Mapping[str, Mapping[str, Kind]] = {
     },
     "analysis": {
         "at": _times,
+        "model": _word(*MODELS),
         "shape": _word("auto", "linear", "quadratic", "log", "visits"),
         "adjust": _terms,
         "groups": _texts,

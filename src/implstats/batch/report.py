@@ -9,16 +9,14 @@ from typing import Any
 from implstats import _check
 from implstats.batch import markdown
 from implstats.batch.answers import CORRECTION, Answers, fixed, places, retained, short_p, shown_time, with_interval
-from implstats.growth import GrowthResult
+from implstats.study.choice import Fitted, boundary_words
 
 __all__ = ["Figure", "report"]
 
 REFERENCES = (
     "Bales et al. 2017, the question and its design: doi 10.1002/pmh.1381",
-    "Bates et al. 2015, how the mixed model is computed: doi 10.18637/jss.v067.i01",
     "Feingold 2009, effect sizes from growth models: doi 10.1037/a0014699",
     "Fieller 1954, the confidence set of a ratio: doi 10.1111/j.2517-6161.1954.tb00159.x",
-    "Laird and Ware 1982, the mixed model: doi 10.2307/2529876",
 )
 DRAWS = "Efron and Tibshirani 1993, draws of patients: doi 10.1201/9780429246593"
 FREEDOM = {
@@ -32,11 +30,42 @@ CONTENTS = {
     "retained": "improvement retained, with the shape of its confidence set",
     "coefficients": "the model's fixed effects",
     "variances": "how patients vary",
+    "covariance": "how the visits of a patient go together",
 }
 RESIDUALS = (
-    "In the pictures of residuals look for a curve, a funnel, or single points far from the line. A slight upward tilt "
-    "is expected: each patient's own course is drawn towards the mean. That nothing is seen does not prove the model."
+    "In the pictures of residuals look for a curve, a funnel, or single points far from the line.{} That nothing is "
+    "seen does not prove the model."
 )
+
+
+@dataclass(frozen=True)
+class About:
+    """What readers are told of a kind of model: what it is, what its residuals look like, and who described it."""
+
+    meaning: str
+    residuals: str
+    sources: tuple[str, ...]
+
+
+ABOUT = {
+    "mmrm": About(
+        "An MMRM is a mixed model for repeated measures: every cohort has a mean of its own at every visit, nothing is "
+        "assumed about the way from one visit to the next, and patients who missed a visit count with those that they "
+        "made. Its covariance is how widely patients scatter at each visit, and how closely two visits go together.",
+        " Under an MMRM without covariates the points stand in columns: all patients of a cohort are expected at the "
+        "same value at a visit.",
+        ("Mallinckrodt et al. 2008, the model for repeated measures: doi 10.1177/009286150804200402",),
+    ),
+    "growth": About(
+        "A growth model is a mixed model with a mean course for every cohort, and a level or a course of their own for "
+        "every patient around it; patients who missed a visit count with those that they made.",
+        " Under a growth model a slight upward tilt is expected: each patient's own course is drawn towards the mean.",
+        (
+            "Bates et al. 2015, how the growth model is computed: doi 10.18637/jss.v067.i01",
+            "Laird and Ware 1982, the growth model: doi 10.2307/2529876",
+        ),
+    ),
+}
 
 Row = dict[str, object]
 
@@ -75,7 +104,8 @@ def report(answers: Answers, figures: Sequence[Figure], versions: Mapping[str, s
     parts += ["## Methods", say(study.methods(answers.words)), *map(say, _overall_methods(answers))]
     parts += ["## Files", markdown.table(_contents(answers, figures))]
     parts += ["## Software", say(", ".join(f"{name} {version}" for name, version in versions.items()) + ".")]
-    cited = [*REFERENCES, *([FREEDOM[study.df]] if study.df in FREEDOM else []), *([DRAWS] if overall else [])]
+    cited = [*REFERENCES, *(line for about in _about(answers) for line in about.sources)]
+    cited += [*([FREEDOM[study.df]] if study.df in FREEDOM else []), *([DRAWS] if overall else [])]
     parts += ["## References", markdown.bullets(sorted(cited))]
     return "\n\n".join(parts) + "\n"
 
@@ -117,19 +147,18 @@ def _outcome(answers: Answers, name: str) -> list[str]:
         under += f" The margin of {study.margin:g} SD was set in the plan."
     if any("extrapolated" in str(row["Cohort"]) for row in _means(answers, study.fits[name], rows)):
         under += " Extrapolated: no patient of the cohort was seen so late."
-    if study.fits[name].design.shape.word != "visits":
+    if study.fits[name].times:
         under += " Observed means are those of the patients who were still seen, so that drop-out moves them."
     tables = [_means(answers, study.fits[name], rows), _comparison(answers, rows)]
     return [*head, markdown.said(told), *map(markdown.table, tables), markdown.said(under)]
 
 
-def _means(answers: Answers, fit: GrowthResult, rows: Sequence[Mapping[str, Any]]) -> list[Row]:
+def _means(answers: Answers, fit: Fitted, rows: Sequence[Mapping[str, Any]]) -> list[Row]:
     """Return one row a time and cohort: who was seen, the mean, the improvement and d."""
     plan, study = answers.plan, answers.study
     decimals = places(rows[0]["sd"])
     seen = {(c, t): n for c, t, n in fit.sample.seen}
-    # A curve may pass by the means that were observed; visits as categories hardly can.
-    curve = bool(seen) and fit.design.shape.word != "visits"
+    # A curve may pass by the means that were observed, and drop-out moves these under any model.
     values = fit.augment().groupby([str(fit.cohort), str(fit.time)], observed=True)[fit.outcome].mean().to_dict()
     made: list[Row] = []
     for t in [fit.baseline, *study.at]:
@@ -145,7 +174,7 @@ def _means(answers: Answers, fit: GrowthResult, rows: Sequence[Mapping[str, Any]
                 "Patients seen": str(seen.get((cohort, t), 0)) if seen else "",
                 "Mean (SE)": f"{fixed(found[mean + own], decimals)} ({fixed(found[se + own], decimals)})",
             }
-            if curve:
+            if seen:
                 row["Observed mean"] = fixed(values[cohort, t], decimals) if (cohort, t) in values else ""
             row["Improvement"] = "" if start else with_interval(found, f"change{own}", decimals)
             row["d"] = "" if start else with_interval(found, f"d{own}", 2)
@@ -217,14 +246,23 @@ def _flow(answers: Answers) -> list[Row]:
 
 
 def _models(answers: Answers, figures: Sequence[Figure]) -> list[str]:
-    """Return how every model ended, and the pictures of what it leaves unexplained."""
+    """Return which model each outcome got and why, how it ended, and the pictures of what it leaves unexplained."""
     plan, study = answers.plan, answers.study
     made: list[Row] = []
     for name, fit in study.fits.items():
-        end = "; ".join([fit.convergence.message, *fit.boundary])
+        end = "; ".join([fit.convergence.message, *boundary_words(fit)])
         made.append({"Outcome": plan.label(name), "How the fit ended": end})
+    about = _about(answers)
+    told = [*(f"{line}." for line in study.models(answers.words)), *(kind.meaning for kind in about)]
+    look = RESIDUALS.format("".join(kind.residuals for kind in about))
     pictures = [line for name in study.fits for line in _picture(figures, f"residuals_{answers.files[name]}")]
-    return ["## Can the models be believed?", markdown.table(made), RESIDUALS, *pictures]
+    head = "## Can the models be believed?"
+    return [head, markdown.bullets(told), markdown.table(made), look, *pictures]
+
+
+def _about(answers: Answers) -> list[About]:
+    used = {choice.model for choice in answers.study.choices.values()}
+    return [about for model, about in ABOUT.items() if model in used]
 
 
 def _overall_methods(answers: Answers) -> list[str]:
@@ -243,7 +281,9 @@ def _contents(answers: Answers, figures: Sequence[Figure]) -> list[Row]:
     if answers.overall is not None:
         rows.append(("overall.csv", "mean d over the outcomes, and the improvement retained of it"))
     names = [answers.files[outcome] for outcome in answers.tables]
-    rows += [(", ".join(f"{name}_{kind}.csv" for name in names), what) for kind, what in CONTENTS.items()]
+    for kind, what in CONTENTS.items():
+        having = [answers.files[outcome] for outcome, tables in answers.tables.items() if kind in tables]
+        rows += [(", ".join(f"{name}_{kind}.csv" for name in having), what)] if having else []
     rows.append((", ".join(f"{name}.json" for name in names), f"the model{'s' * (len(names) > 1)}, for programs"))
     drawn = ", ".join(f"{f.name}.png" for f in figures if not f.missing)
     rows.append((drawn, "the pictures; each also as .svg, which can be enlarged"))

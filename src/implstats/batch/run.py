@@ -26,9 +26,10 @@ from implstats.batch.check import Checked, check_plan
 from implstats.batch.plan import Plan, read_plan
 from implstats.batch.report import Figure, report
 from implstats.errors import ImplstatsError, PlanError
-from implstats.growth import GrowthResult
+from implstats.growth import MMRMResult
 from implstats.results import SCHEMA
 from implstats.study import CohortComparison, compare_cohorts
+from implstats.study.choice import Fitted
 from implstats.tables import plain
 
 __all__ = ["Run", "carry_out", "run_plan"]
@@ -127,6 +128,7 @@ def analyse(checked: Checked) -> Answers:
         reference=roles.reference,
         at=list(asked.at),
         baseline=roles.baseline,
+        model=asked.model,
         shape=asked.shape,
         adjust=asked.adjust,
         groups=asked.groups,
@@ -148,11 +150,11 @@ def analyse(checked: Checked) -> Answers:
     return Answers(plan, checked.frame, study, overall, why, tables, file_names(plan.outcomes))
 
 
-def _tables(study: CohortComparison, fit: GrowthResult) -> dict[str, pd.DataFrame]:
+def _tables(study: CohortComparison, fit: Fitted) -> dict[str, pd.DataFrame]:
     at = list(study.at)
     choices: dict[str, Any] = {"level": study.level, "df": study.df}
     seen = None if fit.times and not fit.design.cells else [fit.baseline, *at]
-    return {
+    tables = {
         "means": fit.means(seen, **choices).tidy(),
         "contrasts": fit.contrasts(at, **choices).tidy(),
         "effect_sizes": fit.effect_sizes(at, sd=study.sd, **choices).tidy(),
@@ -160,6 +162,7 @@ def _tables(study: CohortComparison, fit: GrowthResult) -> dict[str, pd.DataFram
         "coefficients": fit.tidy(**choices),
         "variances": fit.variances(),
     }
+    return tables | {"covariance": fit.covariance()} if isinstance(fit, MMRMResult) else tables
 
 
 def file_names(outcomes: Sequence[str] | Mapping[str, str]) -> dict[str, str]:

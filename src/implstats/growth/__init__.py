@@ -1,6 +1,8 @@
 """Growth models and what they answer about cohorts."""
 
 from implstats.growth.bootstrap import Bootstrap, bootstrap
+from implstats.growth.cohorts import CohortModel
+from implstats.growth.compare import ModelComparison, compare_models
 from implstats.growth.fit import GrowthResult, fit_growth, fit_mixed
 from implstats.growth.mmrm import MMRMResult, fit_mmrm
 from implstats.growth.models import MixedResult
@@ -9,12 +11,15 @@ from implstats.growth.retained import RetainedImprovement
 
 __all__ = [
     "Bootstrap",
+    "CohortModel",
     "GrowthResult",
     "MMRMResult",
     "MixedResult",
+    "ModelComparison",
     "Resampled",
     "RetainedImprovement",
     "bootstrap",
+    "compare_models",
     "fit_growth",
     "fit_mixed",
     "fit_mmrm",

@@ -15,7 +15,7 @@ from implstats import _check, _parallel
 from implstats._check import Faults
 from implstats.errors import ConvergenceError, DataError
 from implstats.growth.answers import SDS
-from implstats.growth.cohorts import DesignAnswers
+from implstats.growth.cohorts import CohortModel
 from implstats.growth.fixed import FixedEffects
 from implstats.growth.mmrm import MMRMResult
 from implstats.growth.models import MixedResult
@@ -91,7 +91,7 @@ class _Baseline:
     def __init__(self, refits: Refits) -> None:
         result = refits.result
         self.rows: list[Ints] = []
-        if isinstance(result, DesignAnswers):
+        if isinstance(result, CohortModel):
             start = result.design.t == result.baseline
             self.rows = [np.flatnonzero(start & (result.design.cohort_codes == c)) for c in range(len(result.cohorts))]
         self.patients = [refits.patient_of_row[rows] for rows in self.rows]
@@ -179,8 +179,8 @@ class Bootstrap(Result):
             )
         return interval
 
-    def _answers(self) -> DesignAnswers:
-        if not isinstance(self.result, DesignAnswers):
+    def _answers(self) -> CohortModel:
+        if not isinstance(self.result, CohortModel):
             raise DataError("fit_mixed knows no cohorts; ask tidy() or contrast(), or fit the model with fit_growth")
         return self.result
 
@@ -309,7 +309,7 @@ class Bootstrap(Result):
 
     def variances(self, *, interval: str | None = None, level: float = 0.95) -> pd.DataFrame:
         """Return the result's variances, each with its interval; of correlations that of the correlation."""
-        table = self.result.variances()
+        table: pd.DataFrame = self.result.variances()
         value = table["variance"]
         if "correlation" in table:
             value = value.fillna(table["correlation"])
@@ -450,6 +450,7 @@ def effect_size_draws(
         order = [where[name] for name in one.patients]
         with _parallel.one_thread(), np.errstate(divide="ignore", invalid="ignore"):
             versions = versions_of(one, weights[:, order])
+        assert isinstance(one.result, CohortModel)
         change = versions.draws.beta @ one.result.rows_of_changes(list(at))[1].T
         d = change.reshape(draws, -1, len(at)) / versions.sds(sd)[:, :, None]
         good &= versions.draws.good & np.isfinite(d).all(axis=(1, 2))

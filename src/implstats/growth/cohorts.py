@@ -13,14 +13,15 @@ from implstats.design import GrowthDesign
 from implstats.design.time import Visits
 from implstats.errors import DataError
 from implstats.growth.answers import CohortAnswers
+from implstats.growth.fixed import FixedEffects
 
-__all__ = ["DesignAnswers"]
+__all__ = ["CohortModel"]
 
 Floats = NDArray[np.float64]
 
 
-class DesignAnswers(CohortAnswers):
-    """What a growth model and an MMRM share: both have cohorts x time as their fixed effects."""
+class CohortModel(FixedEffects, CohortAnswers):
+    """A fitted growth model or MMRM: both have cohorts x time as their fixed effects."""
 
     design: GrowthDesign
 

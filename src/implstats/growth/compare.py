@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from implstats import _check, _parallel
 from implstats._check import Faults
 from implstats.errors import ConvergenceError, DataError
-from implstats.growth.fixed import FixedEffects
-from implstats.growth.nested import Arrays, inside, mixture, tail
+from implstats.growth.nested import Arrays, Model, inside, mixture, tail
 from implstats.growth.refits import Refits
 from implstats.results import Result
 
@@ -86,14 +85,13 @@ class ModelComparison(Result):
                 "does not prove it"
             )
         lowest = {word: min(self.compared, key=lambda row: getattr(row, word)).model for word in ("aic", "bic")}
-        best = f"lowest AIC: {lowest['aic']}; lowest BIC: {lowest['bic']}"
-        return [*lines, best, *self.notes]
+        return [*lines, f"lowest AIC: {lowest['aic']}; lowest BIC: {lowest['bic']}", *self.notes]
 
 
 def compare_models(
-    a: FixedEffects,
-    b: FixedEffects,
-    *more: FixedEffects,
+    a: Model,
+    b: Model,
+    *more: Model,
     rng: int | np.random.Generator | None = None,
     draws: int = 999,
     workers: int = 1,
@@ -177,7 +175,7 @@ def compare_models(
 
 def _orders(models: Mapping[str, Any], faults: Faults) -> list[Ints]:
     """Return each model's rows in the order of the first one's; what cannot be compared is recorded."""
-    strangers = {name: model for name, model in models.items() if not isinstance(model, FixedEffects)}
+    strangers = {name: model for name, model in models.items() if not isinstance(model, Model)}
     for name, model in strangers.items():
         faults.say(
             f"{name}: a {type(model).__name__} is not a fitted model; give results of fit_growth, fit_mixed or fit_mmrm"
@@ -201,7 +199,7 @@ def _orders(models: Mapping[str, Any], faults: Faults) -> list[Ints]:
     return orders
 
 
-def _order(name: str, model: FixedEffects, first: FixedEffects) -> Ints:
+def _order(name: str, model: Model, first: Model) -> Ints:
     """Return where a model has the rows of the first one, or refuse."""
     mine, theirs = model.design.labels, first.design.labels
     order = np.arange(len(theirs))
@@ -223,15 +221,15 @@ def _order(name: str, model: FixedEffects, first: FixedEffects) -> Ints:
     return order
 
 
-def _label(model: FixedEffects) -> str:
-    residual = model.design.residual
-    return model.formula + (f", residual={_check.show(residual)}" if residual != "iid" else "")
+def _label(model: Model) -> str:
+    residual = f", residual={_check.show(model.design.residual)}"
+    return model.formula + (residual if model.design.residual != "iid" else "")
 
 
 class _Fitted:
     """A model, its rows in the order of the first model's, and its likelihood on the coding of the first model's X."""
 
-    def __init__(self, model: FixedEffects, order: Ints, first: FixedEffects) -> None:
+    def __init__(self, model: Model, order: Ints, first: Model) -> None:
         self.model, self.order, self.arrays = model, order, Arrays(model, order)
         self.parameters = int(model.glance()["parameters"].iloc[0])
         self.recoded = model.method == "REML" and not np.array_equal(self.arrays.X, first.design.X)
@@ -241,9 +239,9 @@ class _Fitted:
 
     def row(self, **test: Any) -> Compared:
         """Return the model's row of the table."""
-        aic = self.deviance + 2 * self.parameters
-        bic = self.deviance + math.log(len(self.order)) * self.parameters
-        return Compared(_label(self.model), self.parameters, -self.deviance / 2, self.deviance, aic, bic, **test)
+        k, deviance = self.parameters, self.deviance
+        criteria = deviance + 2 * k, deviance + math.log(len(self.order)) * k
+        return Compared(_label(self.model), k, -deviance / 2, deviance, *criteria, **test)
 
 
 def _log_volume(X: Floats) -> float:
@@ -259,13 +257,14 @@ def _against(
     df = big.parameters - small.parameters
     parts = mixture(small.arrays, big.arrays, df)
     if parts is None or df == 0:
-        same = "not nested" if parts is None else "the same model"
-        return big.row(reference_distribution=f"{same}: criteria only"), []
+        why = "not nested" if parts is None else "as many parameters"
+        return big.row(reference_distribution=f"{why}: criteria only"), []
     statistic = small.deviance - big.deviance
     if statistic < -WORSE:
         worse = f"{_label(big.model)}: fits worse than its own special case {_label(small.model)}"
         raise ConvergenceError(worse, big.model.convergence.to_dict())
-    statistic, said = statistic if statistic > NOTHING else 0.0, []
+    statistic = statistic if statistic > NOTHING else 0.0
+    said: list[str] = []
     if parts:
         words = [f"chi2({k})" for k in parts]
         distribution = words[0] if len(words) == 1 else f"mixture of {' and '.join(words)}"
@@ -276,8 +275,7 @@ def _against(
         distribution = f"parametric bootstrap ({len(drawn)} draws)"
         if lost := draws - len(drawn):
             said = [f"{_label(big.model)}: {lost} of {draws} draws could not be fitted"]
-    test = {"statistic": statistic, "df": float(df), "p_value": p_value, "reference_distribution": distribution}
-    return big.row(**test), said
+    return big.row(statistic=statistic, df=float(df), p_value=p_value, reference_distribution=distribution), said
 
 
 def _bootstrap(small: _Fitted, big: _Fitted, draws: int, workers: int, key: tuple[int, int]) -> Floats:

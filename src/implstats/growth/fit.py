@@ -21,7 +21,7 @@ from implstats.design.growth import BETTER, RANDOM, random_columns
 from implstats.design.residual import RESIDUALS
 from implstats.design.time import Linear, Log, Visits
 from implstats.errors import ConvergenceError, DataError
-from implstats.growth.cohorts import DesignAnswers
+from implstats.growth.cohorts import CohortModel
 from implstats.growth.fixed import METHODS
 from implstats.growth.models import MixedResult, blocks_of, fit_design, inference_of, warn_boundary
 from implstats.results import Estimates
@@ -35,7 +35,7 @@ LACK_OF_FIT_TIMES = 12
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class GrowthResult(MixedResult, DesignAnswers):
+class GrowthResult(MixedResult, CohortModel):
     """A fitted growth model: what every mixed model can say, and the questions about cohorts.
 
     Attributes

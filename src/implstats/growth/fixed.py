@@ -53,6 +53,20 @@ class FixedEffects(Result):
     def _inference(self) -> Inference:
         """What tests and intervals need."""
 
+    @abstractmethod
+    def augment(self) -> pd.DataFrame:
+        """Return one row an observation, on the caller's index: its roles, prediction and residual."""
+
+    @abstractmethod
+    def variances(self, *, level: float | None = None) -> pd.DataFrame:
+        """Return the variances, one a row; with `level` also profile-likelihood intervals."""
+
+    @abstractmethod
+    def predict(
+        self, newdata: pd.DataFrame | None = None, *, level: float = 0.95, interval: str = "confidence"
+    ) -> pd.DataFrame:
+        """Return the expected outcome of each row of new data, with its interval."""
+
     @property
     def outcome(self) -> str:
         """The outcome's column."""

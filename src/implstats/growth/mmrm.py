@@ -22,8 +22,8 @@ from implstats._core.marginal import ByVisit, MarginalFit, Patterns, complex_ste
 from implstats.design import GrowthDesign, growth_design
 from implstats.design.growth import BETTER
 from implstats.errors import ConvergenceError, DataError
-from implstats.growth.cohorts import DesignAnswers
-from implstats.growth.fixed import METHODS, FixedEffects
+from implstats.growth.cohorts import CohortModel
+from implstats.growth.fixed import METHODS
 from implstats.growth.models import check_design
 from implstats.results import intervals, lock
 
@@ -52,7 +52,7 @@ _WORDS = {
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class MMRMResult(FixedEffects, DesignAnswers):
+class MMRMResult(CohortModel):
     """A fitted MMRM: cohort means at every visit, the covariance of the visits, and the questions about cohorts.
 
     Attributes
@@ -108,14 +108,26 @@ class MMRMResult(FixedEffects, DesignAnswers):
                 rows += [(name, t, other, sigma[j, k], sigma[j, k] / (sd[j] * sd[k])) for k, other in enumerate(times)]
         return pd.DataFrame(rows, columns=["cohort", "time", "other", "covariance", "correlation"])
 
-    def variances(self) -> pd.DataFrame:
-        """Return one row a visit (and cohort, if they differ): its variance and standard deviation."""
+    def variances(self, *, level: float | None = None) -> pd.DataFrame:
+        """Return one row a visit (and cohort, if they differ): its variance and standard deviation.
+
+        Parameters
+        ----------
+        level : float, optional
+            Adds conf_low and conf_high of every sd, by profile likelihood (Venzon & Moolgavkar 1988, DOI
+            10.2307/2347496).
+        """
         rows = [
             (name, t, sigma[j, j], math.sqrt(sigma[j, j]))
             for name, sigma in zip(self._names, self.sigmas, strict=True)
             for j, t in enumerate(self.design.times)
         ]
-        return pd.DataFrame(rows, columns=["cohort", "time", "variance", "sd"])
+        table = pd.DataFrame(rows, columns=["cohort", "time", "variance", "sd"])
+        if level is None:
+            return table
+        from implstats.growth.profiles import with_intervals
+
+        return with_intervals(self, table, level)
 
     def glance(self) -> pd.DataFrame:
         """Return one row about the whole model: sizes, likelihood, criteria, how it ended."""

@@ -298,11 +298,20 @@ class MixedResult(FixedEffects):
         out = self.augment().iloc[:, : len(self.design.roles)] if frame is None else frame.copy()
         return out.assign(estimate=estimate, std_error=std_error, df=df, conf_low=low, conf_high=high)
 
-    def variances(self) -> pd.DataFrame:
+    def variances(self, *, level: float | None = None) -> pd.DataFrame:
         """Return one row a variance, then one a correlation, the residuals' last.
 
         Residuals that differ have a row for each stratum; with AR(1) the last row is the correlation of residuals one
         step apart.
+
+        Parameters
+        ----------
+        level : float, optional
+            Adds conf_low and conf_high of every sd, and of AR(1)'s correlation, by profile likelihood.
+
+        References
+        ----------
+        Venzon & Moolgavkar 1988, DOI 10.2307/2347496.
         """
         nan, rows = math.nan, []
         for term, G in zip(self.design.terms, self.fit.G, strict=True):
@@ -319,7 +328,12 @@ class MixedResult(FixedEffects):
             rows.append(("Residual", name, "", variance, math.sqrt(variance), nan))
         if self.fit.rho is not None:
             rows.append(("Residual", str(noise.time), f"{noise.step:g} apart", nan, nan, self.fit.rho))
-        return pd.DataFrame(rows, columns=["group", "effect", "other", "variance", "sd", "correlation"])
+        table = pd.DataFrame(rows, columns=["group", "effect", "other", "variance", "sd", "correlation"])
+        if level is None:
+            return table
+        from implstats.growth.profiles import with_intervals
+
+        return with_intervals(self, table, level)
 
     def random_effects(self, *, level: float = 0.95) -> pd.DataFrame:
         """Return the predicted deviation of every patient (site, ...) from the fixed effects, with intervals.

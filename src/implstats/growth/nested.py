@@ -10,10 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from implstats.growth.fixed import FixedEffects
 from implstats.growth.mmrm import MMRMResult
+from implstats.growth.models import MixedResult
 
-__all__ = ["Arrays", "inside", "mixture", "tail"]
+__all__ = ["Arrays", "Model", "inside", "mixture", "tail"]
+
+Model = MixedResult | MMRMResult
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
@@ -43,7 +45,7 @@ class Term:
 class Arrays:
     """What a model says of its rows, in the order that several models share; `order` names its rows in that order."""
 
-    def __init__(self, model: FixedEffects, order: Ints) -> None:
+    def __init__(self, model: Model, order: Ints) -> None:
         design, residual = model.design, model.design.noise.structure
         self.X = design.X[order]
         self.terms = [Term(t.of_row[order], t.Z[order]) for t in design.terms]
@@ -152,7 +154,8 @@ def _visits(small: Arrays, big: Arrays) -> str | None:
         return None
     cells = big.visit if not big.by_cohort else big.visit + (big.visit.max() + 1) * big.cohort
     if not small.covariance:
-        return "unknown" if big.covariance == "unstructured" and _by_cell(small, big, cells) else None
+        enough = {"unstructured", *(WITHIN["compound-symmetry"] | {"compound-symmetry"} if _levels_only(small) else ())}
+        return "unknown" if big.covariance in enough and _by_cell(small, big, cells) else None
     if not (_alike(small.patient, big.patient) and _alike(small.visit, big.visit)):
         return None
     if small.by_cohort and not (big.by_cohort and _alike(small.cohort, big.cohort)):
@@ -160,6 +163,12 @@ def _visits(small: Arrays, big: Arrays) -> str | None:
     if small.covariance == big.covariance:
         return "same" if small.by_cohort == big.by_cohort else "regular"
     return "regular" if big.covariance in WITHIN[small.covariance] else None
+
+
+def _levels_only(model: Arrays) -> bool:
+    """Return whether patients differ in their level only, which makes the visits' covariance compound-symmetric."""
+    columns = [model.strata, model.precision, *(z for term in model.terms for z in term.Z.T)]
+    return len(columns) == 3 and all(np.ptp(column) == 0 for column in columns)
 
 
 def _by_cell(small: Arrays, big: Arrays, cells: Ints) -> bool:

@@ -28,13 +28,14 @@ from implstats.growth.fit import GrowthResult
 from implstats.growth.mmrm import MMRMResult
 from implstats.growth.models import MixedResult, blocks_of
 
-__all__ = ["Draws", "Refits"]
+__all__ = ["Draws", "Refits", "Together", "curvature"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
 
 SMALL_VARIANCE = 1e-5
 FALSE_SLOPE = 1e-3
+LOST = 1e-9
 STEP = 1e-5
 
 
@@ -81,7 +82,7 @@ class Refits:
             self.cohort_of = np.zeros(len(self.patients), dtype=np.intp)
 
     @cached_property
-    def _together(self) -> _Together | None:
+    def road(self) -> Together | None:
         """The road on which all versions climb together, where there is one."""
         if isinstance(self.result, MMRMResult):
             return _of_mmrm(self.result)
@@ -93,21 +94,21 @@ class Refits:
     def weighted(self, weights: NDArray[Any]) -> Draws:
         """Return the fits in which patient i counts weights[b, i] times, weights (B, N)."""
         weights = np.asarray(weights, dtype=float)
-        if (road := self._together) is None:
+        if (road := self.road) is None:
             return Draws.together([self._rebuilt(w) for w in weights])
         found = [road.weighted(weights[part]) for part in batches(len(weights), road.sums.size)]
         return self._finished(road, found, lambda b: self._rebuilt(weights[b]))
 
     def redrawn(self, outcomes: Floats) -> Draws:
         """Return the fits of the same rows with other outcomes (n, B)."""
-        if (road := self._together) is None:
+        if (road := self.road) is None:
             return Draws.together([self._refitted(y) for y in outcomes.T])
         fixed = self.design.X @ self.result.fit.beta
         parts = batches(outcomes.shape[1], road.sums.size)
         found = [road.redrawn(outcomes[:, part] - fixed[:, None]) for part in parts]
         return self._finished(road, found, lambda b: self._refitted(outcomes[:, b]))
 
-    def _finished(self, road: _Together, found: Sequence[tuple[Draws, Floats]], alone: Any) -> Draws:
+    def _finished(self, road: Together, found: Sequence[tuple[Draws, Floats]], alone: Any) -> Draws:
         """Return the draws; those that stopped at a false boundary, or not at all, are fitted one by one."""
         draws = Draws.together([part for part, _ in found])
         false = np.concatenate([mark for _, mark in found]) > 0
@@ -207,7 +208,7 @@ def _visits_drawn(result: MMRMResult, draws: int, rng: np.random.Generator) -> F
     patients, visits = int(design.patient_codes.max()) + 1, roots.shape[1]
     white = rng.standard_normal((patients, visits, draws))
     group = design.cohort_codes if result.by_cohort else np.zeros(len(design.t), dtype=np.intp)
-    return np.einsum("nv,nvd->nd", roots[group, place], white[design.patient_codes])
+    return np.asarray(np.einsum("nv,nvd->nd", roots[group, place], white[design.patient_codes]))
 
 
 def _variances(result: MixedResult) -> Floats:
@@ -216,7 +217,7 @@ def _variances(result: MixedResult) -> Floats:
 
 
 @dataclass(frozen=True)
-class _Together:
+class Together:
     """A fit and its sufficient statistics, ready for many versions at once.
 
     Attributes
@@ -242,7 +243,12 @@ class _Together:
     def weighted(self, weights: Floats) -> tuple[Draws, Floats]:
         """Return the draws, and which of them stopped at a false boundary."""
         C, counts, rows = self.sums.weighted(weights)
-        return self._drawn(C, counts, rows, self.sums.patterns.beta0, weights @ self.constants)
+        # X is orthonormal under weights of 1: a small eigenvalue is a column that these weights have lost.
+        p = C.shape[-1] - 1
+        lost = np.linalg.eigvalsh(np.einsum("bkaapq->bpq", C)[:, :p, :p])[:, 0] < LOST if p else np.zeros(len(C), bool)
+        C[lost], counts[lost] = self.sums.patterns.C, self.sums.patterns.counts
+        draws, false = self._drawn(C, counts, rows, self.sums.patterns.beta0, weights @ self.constants)
+        return replace(draws, good=draws.good & ~lost), false
 
     def redrawn(self, errors: Floats) -> tuple[Draws, Floats]:
         """Return the same for outcomes that differ from the fitted mean by `errors` (n, B)."""
@@ -319,7 +325,7 @@ class _Together:
         return np.column_stack(columns), total + strata @ share
 
 
-def _of_mmrm(result: MMRMResult) -> _Together:
+def _of_mmrm(result: MMRMResult) -> Together:
     data, design = result.patterns, result.design
     patients, visits = data.M.shape[2], data.M.shape[0]
     place = np.searchsorted(np.array(design.times), design.t)
@@ -328,13 +334,13 @@ def _of_mmrm(result: MMRMResult) -> _Together:
     places = sp.csr_array(
         (np.ones(n), (place * patients + design.patient_codes, np.arange(n))), shape=(visits * patients, n)
     )
-    curvature = _curvature(data, result.structure, result.fit.u, result.fit.reml)
-    return _Together(
+    bent = curvature(data, result.structure, result.fit.u, result.fit.reml)
+    return Together(
         result,
         Sums(data, rows),
         result.structure,
         result.fit.u,
-        curvature,
+        bent,
         np.zeros(patients),
         places,
         np.ones(n),
@@ -342,7 +348,7 @@ def _of_mmrm(result: MMRMResult) -> _Together:
     )
 
 
-def _of_mixed(result: MixedResult) -> _Together:
+def _of_mixed(result: MixedResult) -> Together:
     design, fit, structure = result.design, result.fit, result.design.noise.structure
     blocks, codes = blocks_of(design), design.terms[0].of_row
     n, N = len(design.y), len(design.terms[0].levels)
@@ -372,11 +378,11 @@ def _of_mixed(result: MixedResult) -> _Together:
         sums, constants = Sums(data, counts), np.zeros(N)
     lowest = structure.lowest if structure.position is not None else 0.0
     start = free(fit, lowest)
-    curvature = _curvature(data, covariance, start, fit.reml)
-    return _Together(result, sums, covariance, start, curvature, constants, places, white, covariance)
+    bent = curvature(data, covariance, start, fit.reml)
+    return Together(result, sums, covariance, start, bent, constants, places, white, covariance)
 
 
-def _curvature(data: Patterns, covariance: Covariance, u: Floats, reml: bool) -> Floats:
+def curvature(data: Patterns, covariance: Covariance, u: Floats, reml: bool) -> Floats:
     """Return the second derivatives of the criterion at u, by differences of the gradient, all at once."""
     r = len(u)
     moved = np.vstack([u[None], u + STEP * np.eye(r), u - STEP * np.eye(r)])

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 
 from implstats import _check
 from implstats.errors import DataError
-from implstats.growth import GrowthResult, MixedResult
+from implstats.growth import CohortModel, MixedResult
 from implstats.plot import style
 from implstats.plot.forest import Line, direction, forest
 from implstats.study import CohortComparison
@@ -49,7 +49,7 @@ def effect_forest(
 
     Parameters
     ----------
-    result : CohortComparison or GrowthResult
+    result : CohortComparison, GrowthResult or MMRMResult
         What `compare_cohorts` returned; or `fit_growth`, with `better=` given.
     ax : matplotlib.axes.Axes, optional
         Where to draw; by default a fresh figure, as tall as its lines need. Words stand left and right of the axes, so
@@ -97,7 +97,7 @@ def effect_forest(
     _check.flag("retained", retained)
     wide = None if level is None else _check.level(level)
     times = None if at is None else _check.at(at)
-    if isinstance(result, GrowthResult):
+    if isinstance(result, CohortModel):
         sd, df = "baseline" if sd is None else sd, "satterthwaite" if df is None else df
         table = _of_growth(result, times, 0.95 if wide is None else wide, sd, df)
         first = result
@@ -223,7 +223,7 @@ def coefficients(
 # Tables --------------------------------------------------------------------------------------------------------------
 
 
-def _of_growth(result: GrowthResult, at: list[float] | None, level: float, sd: str | float, df: str) -> pd.DataFrame:
+def _of_growth(result: CohortModel, at: list[float] | None, level: float, sd: str | float, df: str) -> pd.DataFrame:
     """Return outcome time cohort quantity estimate low high share share_low share_high set improved error."""
     effects = result.effect_sizes(at, sd=sd, level=level, df=df).tidy()
     kept = result.retained_improvement(at, level=level, df=df).tidy().set_index(["cohort", "time"])
@@ -282,7 +282,7 @@ def _of_study(study: CohortComparison, at: list[float] | None, level: float | No
     return pd.DataFrame(rows)
 
 
-def _effect_lines(table: pd.DataFrame, first: GrowthResult, words: Mapping[Any, str], *, retained: bool) -> list[Line]:
+def _effect_lines(table: pd.DataFrame, first: CohortModel, words: Mapping[Any, str], *, retained: bool) -> list[Line]:
     seen = style.looks(first.cohorts)
     many = len(first.cohorts) > 2
     reference = style.named(words, first.reference)

@@ -14,7 +14,7 @@ from scipy import special
 
 from implstats import _check
 from implstats.errors import DataError
-from implstats.growth import GrowthResult, MixedResult
+from implstats.growth import CohortModel, MixedResult
 from implstats.plot import parts, style
 
 __all__ = ["missingness", "random_effects", "residuals"]
@@ -187,7 +187,7 @@ def missingness(
 
     Parameters
     ----------
-    result : GrowthResult or CohortComparison
+    result : CohortModel or CohortComparison
         What `fit_growth` or `compare_cohorts` returned. A study gives a panel per outcome.
     ax : matplotlib.axes.Axes, or sequence of them, optional
         Where to draw, one per panel; by default a fresh figure.
@@ -221,7 +221,7 @@ def missingness(
     """
     found = style.panels_of("missingness", result)
     words = style.label_map(labels)
-    fits = [g for g in found.values() if isinstance(g, GrowthResult)]
+    fits = [g for g in found.values() if isinstance(g, CohortModel)]
     tall = 3.3 + 0.15 * max(len(g.cohorts) for g in fits)
     axes = parts.panels(ax, len(found), (5.4 if len(found) == 1 else 4.7, tall), what="outcome")
     for panel, (name, growth) in zip(axes, found.items(), strict=True):
@@ -229,7 +229,7 @@ def missingness(
             parts.refuse_panel(panel, style.named(words, name), growth)
             continue
         _seen(panel, growth, words)
-    return axes[0] if isinstance(result, GrowthResult) else parts.array_of(axes)
+    return axes[0] if isinstance(result, CohortModel) else parts.array_of(axes)
 
 
 def _axis_labels(ax: Axes, below: str, beside: str) -> None:
@@ -296,7 +296,7 @@ def _caterpillar(ax: Axes, part: pd.DataFrame, words: Mapping[Any, str]) -> None
     parts.beside(ax, f"{count} levels, in order of size")
 
 
-def _seen(ax: Axes, growth: GrowthResult, words: Mapping[Any, str]) -> None:
+def _seen(ax: Axes, growth: CohortModel, words: Mapping[Any, str]) -> None:
     parts.dress(ax)
     looks = style.looks(growth.cohorts)
     low, high = growth.time_range

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from implstats import _check
 from implstats.errors import DataError
-from implstats.growth import GrowthResult
+from implstats.growth import CohortModel
 from implstats.study import CohortComparison
 
 __all__ = ["Look", "looks", "save"]
@@ -163,9 +163,9 @@ def needs(who: str, what: str, result: object, remedy: str) -> DataError:
     return DataError(f"{who}: needs {what}, not a {type(result).__name__}; {remedy}")
 
 
-def panels_of(who: str, result: object) -> dict[str, GrowthResult | str]:
+def panels_of(who: str, result: object) -> dict[str, CohortModel | str]:
     """Return outcome -> growth result, or -> why there is none."""
-    if isinstance(result, GrowthResult):
+    if isinstance(result, CohortModel):
         return {str(result.outcome): result}
     if isinstance(result, CohortComparison):
         if not result.fits:
@@ -184,7 +184,7 @@ def round_times(low: float, high: float) -> list[float]:
     return inside or [low, high]
 
 
-def last_visits(result: GrowthResult) -> dict[Any, NDArray[np.float64]]:
+def last_visits(result: CohortModel) -> dict[Any, NDArray[np.float64]]:
     """Return cohort -> the last observed time of each of its patients."""
     rows = result.augment()
     last = rows.groupby([str(result.cohort), str(result.patient)], observed=True)[str(result.time)].max()

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from implstats import _check
 from implstats.design.time import Visits
 from implstats.errors import DataError
-from implstats.growth import GrowthResult
+from implstats.growth import CohortModel
 from implstats.plot import parts, style
 
 __all__ = ["trajectories"]
@@ -47,7 +47,7 @@ def trajectories(
 
     Parameters
     ----------
-    result : GrowthResult or CohortComparison
+    result : CohortModel or CohortComparison
         What `fit_growth` or `compare_cohorts` returned. A study gives a panel per outcome, and a panel in words for an
         outcome that could not be fitted.
     ax : matplotlib.axes.Axes, or sequence of them, optional
@@ -103,7 +103,7 @@ def trajectories(
     _check.flag("spaghetti", spaghetti)
     _check.flag("observed", observed)
     made = {
-        name: _Course(growth, times, wide, freedom) if isinstance(growth, GrowthResult) else growth
+        name: _Course(growth, times, wide, freedom) if isinstance(growth, CohortModel) else growth
         for name, growth in found.items()
     }
     cohorts = max(len(c.result.cohorts) for c in made.values() if isinstance(c, _Course))
@@ -114,13 +114,13 @@ def trajectories(
             parts.refuse_panel(panel, style.named(words, name), course)
             continue
         _draw(panel, course, words, spaghetti=spaghetti, observed=observed)
-    return axes[0] if isinstance(result, GrowthResult) else parts.array_of(axes)
+    return axes[0] if isinstance(result, CohortModel) else parts.array_of(axes)
 
 
 class _Course:
     """What is drawn of one model: its points, and its curve if it has one."""
 
-    def __init__(self, result: GrowthResult, at: list[float] | None, level: float, df: str) -> None:
+    def __init__(self, result: CohortModel, at: list[float] | None, level: float, df: str) -> None:
         self.result, self.level = result, level
         self.visits = isinstance(result.design.shape, Visits)
         self.times = at or result.times or style.round_times(*result.time_range)
@@ -257,7 +257,7 @@ def _runs(flags: NDArray[np.bool_]) -> list[tuple[int, int]]:
     return list(itertools.pairwise(cuts))
 
 
-def _spaghetti(ax: Axes, result: GrowthResult, seen: Mapping[Any, style.Look]) -> None:
+def _spaghetti(ax: Axes, result: CohortModel, seen: Mapping[Any, style.Look]) -> None:
     rows = result.augment()
     patient, cohort, time, outcome = (str(c) for c in (result.patient, result.cohort, result.time, result.outcome))
     for name, look in seen.items():
@@ -279,7 +279,7 @@ def _spaghetti(ax: Axes, result: GrowthResult, seen: Mapping[Any, style.Look]) -
     ax.autoscale_view()
 
 
-def _observed(ax: Axes, result: GrowthResult, cohort: Any, look: style.Look, beside: float) -> None:
+def _observed(ax: Axes, result: CohortModel, cohort: Any, look: style.Look, beside: float) -> None:
     if not result.times:
         raise DataError("observed=True: times are irregular, so no visit has a mean; say spaghetti=True")
     rows = result.augment()

@@ -161,6 +161,10 @@ class CohortComparison(Result):
         """Return what this design cannot separate, whatever the numbers."""
         return Words(self, labels or {}).limits()
 
+    def models(self, labels: Mapping[str, str] | None = None) -> list[str]:
+        """Return which model each outcome got, and why: "bsi and sipp: MMRM, because there are three fixed visits"."""
+        return Words(self, labels or {}).models()
+
     def methods(self, labels: Mapping[str, str] | None = None) -> str:
         """Return a paragraph for a methods section."""
         return Words(self, labels or {}).methods()
@@ -178,7 +182,7 @@ class CohortComparison(Result):
             f"patients: {counts}; intervals {100 * self.level:.10g}%; p-values are of the difference in change, "
             f"corrected: {self.correction}",
         ]
-        lines += [f"{', '.join(names)}: {why}" for why, names in self._models().items()]
+        lines += self.models()
         for name, one in self.fits.items():
             end = "; ".join(boundary_words(one))
             sds = sorted(set(self._answers[name]["d"].tidy()["sd"]))
@@ -193,13 +197,6 @@ class CohortComparison(Result):
             "No group went untreated, and cohorts may differ in more than the organisation; cannot_say() has it in full"
         )
         return lines
-
-    def _models(self) -> dict[str, list[str]]:
-        """Return model and reason -> the outcomes that have it."""
-        found: dict[str, list[str]] = {}
-        for name in self.fits:
-            found.setdefault(self.choices[name].in_words(), []).append(name)
-        return found
 
     def _shown(self) -> pd.DataFrame:
         keep = [

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from implstats import _check
 from implstats.errors import ConvergenceError
 from implstats.growth.bootstrap import effect_size_draws
-from implstats.growth.fit import GrowthResult
+from implstats.growth.cohorts import CohortModel
 from implstats.results import Result, frozen
 
 __all__ = ["Overall", "overall"]
@@ -80,7 +80,7 @@ class Overall(Result):
 
 
 def overall(
-    fits: Mapping[str, GrowthResult],
+    fits: Mapping[str, CohortModel],
     times: Sequence[float],
     sd: str | float,
     draws: int,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from implstats import _check
-
+from implstats.growth import MMRMResult
 from implstats.study.choice import Fitted, straightness
 
 if TYPE_CHECKING:
@@ -107,6 +107,12 @@ class Words:
             said.append(f"{about}{note[0].upper()}{note[1:]}.")
         return said
 
+    def models(self) -> list[str]:
+        """Return which model each outcome got, and why."""
+        chosen = {name: choice.in_words(self) for name, choice in self.study.choices.items()}
+        shared = {words: [self(name) for name in chosen if chosen[name] == words] for words in chosen.values()}
+        return [f"{_joined(names)}: {words}" for words, names in shared.items()]
+
     def methods(self) -> str:
         """Return a paragraph for a methods section."""
         from implstats import __version__
@@ -135,31 +141,43 @@ class Words:
             f"{counts}."
         )
         return (
-            f"{' '.join(self.models())} {change} Intervals are "
-            f"{100 * study.level:.10g}% with {df} degrees of freedom. Improvement retained is the change of a cohort "
-            f"divided by that of {self(study.reference)}, with Fieller's confidence set. P-values of the difference in "
+            f"{' '.join(self._analyses())} {change} Intervals are {100 * study.level:.10g}% with {df} "
+            "degrees of freedom. Improvement retained is the change of a cohort divided by that of "
+            f"{self(study.reference)}, with Fieller's confidence set. P-values of the difference in "
             f"change {corrected}. Rows with missing values were left out, which is valid if they are missing at random "
             f"given what was observed. Computed with implstats {__version__}."
         )
 
-    def models(self) -> list[str]:
-        """Return how the outcomes were analysed and why so: one text for all, or one for each model that there is."""
-        study, found = self.study, {}
-        for name, fit in study.fits.items():
-            found.setdefault((self._model(fit), study.choices[name].why(self)), []).append(name)
+    def _analyses(self) -> list[str]:
+        """Return how the outcomes were analysed, and why so; one text a model."""
+        study = self.study
+        kinds = {name: (*_analysis(fit), study.choices[name].why(self)) for name, fit in study.fits.items()}
         said = []
-        for (model, why), names in found.items():
-            who = "Each outcome was" if len(found) == 1 else f"{_joined(map(self, names))} {_was(names)}"
+        for kind in dict.fromkeys(kinds.values()):
+            model, properties, why = kind
+            names = [name for name in kinds if kinds[name] == kind]
+            who = f"{_joined(map(self, names))} {'was' if len(names) == 1 else 'were'}"
+            who = "Each outcome was" if len(names) == len(kinds) else who
             formulas = "; ".join(study.fits[name].formula for name in names)
-            how, _, remark = model.partition("|")
             said.append(
-                f"{who} analysed with {how}, fitted by restricted maximum likelihood ({formulas}). This model was chosen "
-                f"because {why}.{remark}"
+                f"{who} analysed with {model}, fitted by restricted maximum likelihood ({formulas}){properties}. "
+                f"This model was chosen because {why}."
             )
         return said
 
-    def _model(self, fit: Fitted) -> str:
-        pass
+
+def _analysis(fit: Fitted) -> tuple[str, str]:
+    """Return the kind of a model, and what is to be said after its formula."""
+    if isinstance(fit, MMRMResult):
+        return "a mixed model for repeated measures (MMRM)", (
+            ": every cohort has a mean of its own at every visit, no course between visits is assumed, a patient who "
+            "missed visits counts with those that were made, and the covariance of a patient's visits is unstructured"
+        )
+    word = fit.design.shape.word
+    shape = "visits as categories" if word == "visits" else f"{word} time"
+    groups = dict.fromkeys(t.group for t in fit.design.terms if len(t.columns) == 1 and t.group != str(fit.patient))
+    random = _joined(["patients", *(f"{g}s" for g in groups)])
+    return f"a linear mixed model, {shape} by cohort as fixed effects and {random} as random effects", ""
 
 
 def _two(value: float) -> str:

@@ -1,16 +1,20 @@
-"""Standardised residuals: conditional ones over their standard errors, marginal ones whitened patient by patient."""
+"""Residuals standardised by the model, and the cohorts and visits whose spread is compared."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from implstats.design import GrowthDesign
+from implstats import _check
+from implstats.design import Design, GrowthDesign
 from implstats.errors import DataError
 from implstats.growth.mmrm import MMRMResult
 from implstats.growth.models import MixedResult
 
-__all__ = ["studentised", "whitened"]
+__all__ = ["cells", "studentised", "whitened"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
@@ -39,12 +43,10 @@ def studentised(result: MixedResult) -> Floats:
 def whitened(result: MixedResult | MMRMResult, unit: Ints) -> Floats:
     """Return L_i^-1 (y_i - X_i b) with L_i L_i' = V_i, the rows of each unit in the order of their times."""
     design = result.design
-    time = np.arange(len(unit))
+    position = design.noise.structure.position
     if isinstance(design, GrowthDesign):
-        time = design.t
-    elif design.noise.structure.position is not None:
-        time = design.noise.structure.position
-    order = np.lexsort((time, unit))
+        position = design.t
+    order = np.lexsort((np.arange(len(unit)) if position is None else position, unit))
     counts = np.bincount(unit)
     first = np.cumsum(counts) - counts
     residual = design.y - design.X @ result.fit.beta
@@ -77,6 +79,22 @@ def _covariance(result: MixedResult | MMRMResult, rows: Ints) -> Floats:
     return V
 
 
-def _across(values: NDArray[np.generic], compare: np.ufunc) -> NDArray[np.generic]:
+def _across(values: NDArray[Any], compare: np.ufunc) -> NDArray[Any]:
     """Return what a comparison says of every two rows of each unit, (units, m, m)."""
     return np.asarray(compare(values[:, :, None], values[:, None, :]))
+
+
+def cells(design: Design) -> Iterator[tuple[str, Any, NDArray[np.bool_]]]:
+    """Yield the rows of each cohort, then those of each visit (each third of the times, if they are irregular)."""
+    if not isinstance(design, GrowthDesign):
+        return
+    for c, cohort in enumerate(design.cohorts):
+        yield str(design.cohort), cohort, design.cohort_codes == c
+    if design.times:
+        for t in design.times:
+            yield str(design.time), _check.show(t), design.t == t
+        return
+    ends = np.quantile(design.t, [0, 1 / 3, 2 / 3, 1])
+    third = np.searchsorted(ends[1:3], design.t)
+    for k in range(3):
+        yield str(design.time), f"{ends[k]:.4g} to {ends[k + 1]:.4g}", third == k
