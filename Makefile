@@ -2,7 +2,7 @@
 PYTHON ?= python
 export MPLBACKEND ?= Agg
 
-.PHONY: help test lint format types layers signatures reference bench pandas3 ci clean
+.PHONY: help test lint format types layers signatures reference simulation slow bench pandas3 ci clean
 
 help:
 	@grep -E '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -27,8 +27,14 @@ layers: ## which room may import which
 signatures: ## write the snapshot of public signatures anew
 	PYTHONPATH=src $(PYTHON) tests/contracts/test_signatures.py --write
 
-reference: ## recompute the reference values with R and compare (needs Rscript, lme4, lmerTest, pbkrtest, emmeans)
+reference: ## recompute the reference values with R and compare (needs Rscript, lme4, lmerTest, pbkrtest, emmeans, nlme)
 	$(PYTHON) tests/reference/regenerate.py
+
+simulation: ## the coverage study anew (about an hour on two cores); writes its table
+	PYTHONPATH=src $(PYTHON) tests/simulation/study.py --write
+
+slow: ## the tests that are marked slow
+	$(PYTHON) -m pytest -m slow
 
 bench: ## time and memory against lme4 and statsmodels; writes JSON and the table in README.md
 	$(PYTHON) benchmarks/run.py

@@ -34,6 +34,7 @@ Floats = NDArray[np.float64]
 COVARIANCES = tuple(STRUCTURES)
 MISSING = ("drop", "raise")
 MANY_VISITS = 20
+MOST_ROWS = 5_000
 # As the R package mmrm abbreviates them.
 _SHORT = {
     "unstructured": "us",
@@ -186,6 +187,25 @@ class MMRMResult(CohortModel):
         low, high = intervals(estimate, std_error, df, level)
         out = self.augment().iloc[:, : len(self.design.roles)] if frame is None else frame.copy()
         return out.assign(estimate=estimate, std_error=std_error, df=df, conf_low=low, conf_high=high)
+
+    def cross_check(self) -> pd.DataFrame:
+        """Return every fixed effect, and the criterion, next to statsmodels' GLS under the same estimated covariance.
+
+        Raises
+        ------
+        DataError
+            Beyond 5,000 rows, whose covariance statsmodels takes as one matrix.
+        """
+        from implstats.growth.second_opinion import gls
+
+        design = self.design
+        if len(design.y) > MOST_ROWS:
+            raise DataError(f"cross_check: {len(design.y)} rows; statsmodels takes their covariance as one matrix")
+        place = np.searchsorted(np.array(design.times), design.t)
+        group = design.cohort_codes if self.by_cohort else np.zeros(len(place), dtype=np.intp)
+        together = design.patient_codes[:, None] == design.patient_codes
+        V = np.where(together, self.sigmas[group[:, None], place[:, None], place], 0.0)
+        return gls(design, self.fit, V)
 
     def model_variance(self) -> float:
         """Return the outcome's variance at the baseline under the model; the mean over patients if cohorts differ."""

@@ -1,4 +1,4 @@
-"""statsmodels' MixedLM on the same design: the only statsmodels import of the growth room."""
+"""statsmodels on the same design, MixedLM or GLS: the only statsmodels import of the growth room."""
 
 from __future__ import annotations
 
@@ -6,12 +6,16 @@ import warnings
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from implstats._core.mixed import Fit
 from implstats.design import Design
 from implstats.errors import DataError
+from implstats.growth.fixed import Fitted
 
-__all__ = ["mixedlm"]
+__all__ = ["gls", "mixedlm"]
+
+Floats = NDArray[np.float64]
 
 
 def mixedlm(design: Design, fit: Fit) -> pd.DataFrame:
@@ -51,12 +55,31 @@ def mixedlm(design: Design, fit: Fit) -> pd.DataFrame:
     degrees = n - p if fit.reml else n
     constant = 2 * degrees * np.log(scale) + (2 * np.linalg.slogdet(Rx)[1] if fit.reml else 0.0)
     deviance = -2 * other.llf + constant
+    return _beside(design, fit, beta, error, deviance, "statsmodels MixedLM")
+
+
+def gls(design: Design, fit: Fitted, V: Floats) -> pd.DataFrame:
+    """Return each fixed effect next to statsmodels' GLS, given the estimated covariance V (n, n) of the rows."""
+    from statsmodels.regression.linear_model import GLS
+
+    n, p = design.X.shape
+    other = GLS(design.y, design.X, sigma=V).fit()
+    # GLS multiplies its covariance by a scale of its own, which V has already.
+    error = np.asarray(other.bse) / np.sqrt(other.scale)
+    residual = np.asarray(other.wresid)
+    deviance = (n - p if fit.reml else n) * np.log(2 * np.pi) + np.linalg.slogdet(V)[1] + residual @ residual
+    if fit.reml:
+        deviance += np.linalg.slogdet(np.asarray(other.model.wexog).T @ np.asarray(other.model.wexog))[1]
+    return _beside(design, fit, np.asarray(other.params), error, float(deviance), "statsmodels GLS, same covariance")
+
+
+def _beside(design: Design, fit: Fitted, beta: Floats, error: Floats, deviance: float, engine: str) -> pd.DataFrame:
     out = pd.DataFrame(
         {
             "term": [*design.names, "deviance"],
             "estimate": [*fit.beta, fit.deviance],
             "std_error": [*np.sqrt(np.diag(fit.vcov)), np.nan],
-            "engine": "statsmodels MixedLM",
+            "engine": engine,
             "estimate_other": [*beta, deviance],
             "std_error_other": [*error, np.nan],
         }
