@@ -159,22 +159,26 @@ def evaluate(C: Floats, counts: Floats, nu: Floats | int, V: Floats, *, reml: bo
     B, K, m, _ = V.shape
     p1 = C.shape[-1]
     p = p1 - 1
-    W = np.linalg.inv(V)
     sign, logdet = np.linalg.slogdet(V)
+    # One singular version would stop the inversion of all.
+    regular = (sign > 0).all(axis=1)
+    W = np.linalg.inv(np.where(regular[:, None, None, None], V, np.eye(m)))
     flat = C.reshape(*C.shape[:-5], K * m * m, p1 * p1)
     S = (W.reshape(B, 1, -1) @ flat if C.ndim == 6 else W.reshape(B, -1) @ flat).reshape(B, p1, p1)
-    Sxx_inverse = np.linalg.inv(S[:, :p, :p])
+    sign, logdet_x = np.linalg.slogdet(S[:, :p, :p])
+    regular &= sign > 0
+    Sxx_inverse = np.linalg.inv(np.where(regular[:, None, None], S[:, :p, :p], np.eye(p)))
     b = (Sxx_inverse @ S[:, :p, p:])[:, :, 0]
     v = np.concatenate([-b, np.ones((B, 1))], axis=1)
     value = (counts * logdet).sum(axis=1) + np.einsum("bi,bij,bj->b", v, S, v) + nu * math.log(2 * math.pi)
     Q = v[:, :, None] * v[:, None, :]
     if reml:
-        value = value + np.linalg.slogdet(S[:, :p, :p])[1]
+        value = value + logdet_x
         Q[:, :p, :p] += Sxx_inverse
     weights = Q.reshape(B, -1)
     inner = (flat @ weights[:, :, None])[..., 0] if C.ndim == 6 else weights @ flat.T
     D = counts[..., None, None] * W - W @ inner.reshape(B, K, m, m) @ W
-    return Evaluated(np.where((sign > 0).all(axis=1), value, np.inf), D, b, np.asarray(Sxx_inverse))
+    return Evaluated(np.where(regular, value, np.inf), D, b, np.asarray(Sxx_inverse))
 
 
 def complex_step(function: Callable[[Numbers], Numbers], at: Floats) -> Floats:

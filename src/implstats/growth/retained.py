@@ -66,7 +66,7 @@ class Angles:
         low, high = ends(np.zeros(len(top)), angle(self.pairs), jackknife, level, self.interval)
         low, high = low + center, high + center
         quarter = np.pi / 2
-        shape = np.where((low > -quarter) & (high < quarter), "bounded", "outside")
+        shape = np.where((low > -quarter) & (high < quarter), "bounded", "outside").astype(object)
         shape[high - low >= np.pi] = "unbounded"
         # Two rays: up to the end beyond infinity, and from the other one on.
         first, last = np.tan(low), np.tan(high)
