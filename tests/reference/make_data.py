@@ -65,6 +65,28 @@ def irregular(seed: int = 20190511) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def small(seed: int = 20210318) -> pd.DataFrame:
+    """Return three cohorts of twelve, visits at 0, 18 and 36 months; two of the outcomes swing back each time."""
+    rng = np.random.default_rng(seed)
+    months = np.array([0.0, 18.0, 36.0])
+    fall = {"before": [0.0, 0.6, 0.9], "during": [0.0, 0.2, 0.3], "after": [0.0, 0.5, 0.6]}
+    rows = []
+    for i in range(36):
+        cohort = ["before", "during", "after"][i % 3]
+        level, noise, swing = rng.normal(0, 0.5), rng.normal(0, 1, 3), rng.normal(0, 1, 3)
+        bsi = 2.0 - np.array(fall[cohort]) + level + noise * np.array([0.25, 0.35, 0.5])
+        seesaw = 10.0 + 2.0 * (swing - 0.65 * swing.mean())
+        last = 3 if rng.random() < 0.75 else int(rng.integers(1, 3))
+        own, (a, b, c) = rng.normal(0, 2), rng.normal(0, 1, 3)
+        sway = 10.0 + own + np.array([a, -0.7 * a + 0.71 * b, 0.49 * a - 0.5 * b + 0.71 * c])
+        for k, t in enumerate(months[:last]):
+            rows.append({"patient": f"p{i + 1:02d}", "cohort": cohort, "month": int(t)})
+            rows[-1] |= {"bsi": round(float(bsi[k]), 4), "seesaw": round(float(seesaw[k]), 4)}
+            rows[-1] |= {"sway": round(float(sway[k]), 4)}
+    return pd.DataFrame(rows)
+
+
 if __name__ == "__main__":
     waves().to_csv(DATA / "waves.csv", index=False, lineterminator="\n")
     irregular().to_csv(DATA / "irregular.csv", index=False, lineterminator="\n")
+    small().to_csv(DATA / "small.csv", index=False, lineterminator="\n")

@@ -1,7 +1,8 @@
-"""Compute the reference values again with R and compare: `python tests/reference/regenerate.py [--write]`.
+"""Compute the reference values again with R and compare: `python tests/reference/regenerate.py [--write] [NAME ...]`.
 
-Without `--write` nothing is changed; every number that moved by more than its tolerance is listed and the exit status
-is 1. With it, growth.json and session.txt are replaced.
+NAME is one of growth, profile, mmrm and residual; without any, all of them. Without `--write` nothing is changed; every
+number that moved by more than its tolerance is listed and the exit status is 1. With it, the json files that were
+computed are replaced, and session.txt with growth.json.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-PUBLISHED = ["dyestuff", "dyestuff2", "orthodont", "oxboys", "pastes", "penicillin", "sleepstudy"]
+PUBLISHED = ["dyestuff", "dyestuff2", "orthodont", "ovary", "oxboys", "pastes", "penicillin", "sleepstudy"]
+SCRIPTS = ["growth", "profile", "mmrm", "residual"]
+HOW_IT_ENDED = {"gradient", "curvature", "spread_over_starts", "above"}
 
 
 def leaves(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -36,20 +39,24 @@ def leaves(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, 
 
 def tolerance(path: tuple[str, ...], rules: dict[str, dict[str, Any]]) -> float:
     """Return how far a number may move between two runs of R: the tests' tolerance for it."""
-    if path[-1] in {"gradient", "curvature", "spread_over_starts"}:
+    if HOW_IT_ENDED & set(path):
         return float("inf")
-    if path[0] != "cases" or len(path) < 3:
+    if path[0] not in {"cases", "comparisons"} or len(path) < 3:
         return 0.0
-    if path[-1] in {"df", "df_den"}:
+    if {"df", "df_den"} & set(path[-2:]):
         return float(rules["df"]["tolerance"])
     quantity = {
         "criterion": "criterion",
+        "nlme": "criterion",
         "random_effects": "sd",
         "variances": "sd",
+        "covariances": "sd",
         "fitted": "sd",
         "joint": "statistic",
+        "lme4": "lme4",
     }
-    rule = rules[quantity.get(path[2], "fixed")]
+    other = "criterion" if path[0] == "comparisons" else "fixed" if "fixed" in rules else "sd"
+    rule = rules[quantity.get(path[2], other)]
     return float(rule.get("tolerance", rule.get("within")))
 
 
@@ -68,12 +75,27 @@ def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     return sorted(lines)
 
 
+def computed(rscript: str, name: str, folder: Path) -> list[str]:
+    """Return what one script now says otherwise; its files are left in the folder."""
+    out = folder / f"{name}.json"
+    extra = [str(folder / "session.txt")] if name == "growth" else []
+    subprocess.run([rscript, str(HERE / f"{name}.R"), str(out), *extra], check=True)
+    old = HERE / f"{name}.json"
+    if not old.exists():
+        return [f"new: {name}.json"]
+    pair = (json.loads(path.read_text(encoding="utf-8")) for path in (old, out))
+    return [f"{name}: {line}" for line in differences(*pair)]
+
+
 def main() -> int:
     """Run R, compare, and replace if asked to."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--write", action="store_true", help="replace growth.json and session.txt")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(SCRIPTS)}; by default all")
+    parser.add_argument("--write", action="store_true", help="replace what was computed")
     parser.add_argument("--rscript", default="Rscript", help="the Rscript command")
     options = parser.parse_args()
+    if unknown := set(options.names) - set(SCRIPTS):
+        parser.error(f"no such reference: {', '.join(sorted(unknown))}; choose from {', '.join(SCRIPTS)}")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         subprocess.run([options.rscript, str(HERE / "data.R"), str(folder)], check=True)
@@ -81,15 +103,12 @@ def main() -> int:
         lines = [
             f"data: {b.name} is not what R's packages hold" for a, b in pairs if not filecmp.cmp(a, b, shallow=False)
         ]
-        out, session = folder / "growth.json", folder / "session.txt"
-        subprocess.run([options.rscript, str(HERE / "growth.R"), str(out), str(session)], check=True)
-        if (HERE / "growth.json").exists():
-            old = json.loads((HERE / "growth.json").read_text(encoding="utf-8"))
-            lines += differences(old, json.loads(out.read_text(encoding="utf-8")))
+        for script in options.names or SCRIPTS:
+            lines += computed(options.rscript, script, folder)
         print("\n".join(lines) or "nothing moved by more than its tolerance")
         if options.write:
-            shutil.copyfile(out, HERE / "growth.json")
-            shutil.copyfile(session, HERE / "session.txt")
+            for file in [*folder.glob("*.json"), *folder.glob("session.txt")]:
+                shutil.copyfile(file, HERE / file.name)
     return 1 if lines and not options.write else 0
 
 

@@ -9,7 +9,8 @@ from typing import Any
 from implstats import _check
 from implstats.batch import markdown
 from implstats.batch.answers import CORRECTION, Answers, fixed, places, retained, short_p, shown_time, with_interval
-from implstats.study.choice import Fitted, boundary_words
+from implstats.growth import CohortModel
+from implstats.study.choice import boundary_words
 
 __all__ = ["Figure", "report"]
 
@@ -153,7 +154,7 @@ def _outcome(answers: Answers, name: str) -> list[str]:
     return [*head, markdown.said(told), *map(markdown.table, tables), markdown.said(under)]
 
 
-def _means(answers: Answers, fit: Fitted, rows: Sequence[Mapping[str, Any]]) -> list[Row]:
+def _means(answers: Answers, fit: CohortModel, rows: Sequence[Mapping[str, Any]]) -> list[Row]:
     """Return one row a time and cohort: who was seen, the mean, the improvement and d."""
     plan, study = answers.plan, answers.study
     decimals = places(rows[0]["sd"])

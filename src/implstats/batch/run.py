@@ -26,10 +26,9 @@ from implstats.batch.check import Checked, check_plan
 from implstats.batch.plan import Plan, read_plan
 from implstats.batch.report import Figure, report
 from implstats.errors import ImplstatsError, PlanError
-from implstats.growth import MMRMResult
+from implstats.growth import CohortModel, MMRMResult
 from implstats.results import SCHEMA
 from implstats.study import CohortComparison, compare_cohorts
-from implstats.study.choice import Fitted
 from implstats.tables import plain
 
 __all__ = ["Run", "carry_out", "run_plan"]
@@ -150,7 +149,7 @@ def analyse(checked: Checked) -> Answers:
     return Answers(plan, checked.frame, study, overall, why, tables, file_names(plan.outcomes))
 
 
-def _tables(study: CohortComparison, fit: Fitted) -> dict[str, pd.DataFrame]:
+def _tables(study: CohortComparison, fit: CohortModel) -> dict[str, pd.DataFrame]:
     at = list(study.at)
     choices: dict[str, Any] = {"level": study.level, "df": study.df}
     seen = None if fit.times and not fit.design.cells else [fit.baseline, *at]

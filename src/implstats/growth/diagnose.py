@@ -225,7 +225,7 @@ class Diagnosis(Result):
         for kind, n in {r.kind: r.n for r in self._readings if r.kind not in groups}.items():
             marked = [r for r in self._readings if r.kind == kind and r.marked]
             if marked:
-                lines.append(f"{kind}: " + "; ".join(f"{r.reading} ({r.quantity} {r.statistic:.2f})" for r in marked))
+                lines.append(f"{kind}: " + "; ".join(f"{r.quantity} {r.statistic:.2f}, {r.reading}" for r in marked))
             else:
                 plain.append(f"{kind} ({n})")
         if plain:

@@ -384,7 +384,8 @@ def fit_mmrm(
     -----
     Unstructured, Toeplitz and compound-symmetric covariances are linear in their variances and covariances, so Kenward
     and Roger's term of second derivatives, R_jk, is zero; for both AR(1) it is taken, in variances and the correlation
-    (SAS' DDFM=KR). Likelihood methods hold under drop-out that depends on what was observed (missing at random).
+    with the expected information, as pbkrtest does (SAS' DDFM=KR takes the observed one, which under drop-out gives fewer
+    df). Likelihood methods hold under drop-out that depends on what was observed (missing at random).
 
     References
     ----------

@@ -136,4 +136,5 @@ def answered(group: str, names: Sequence[str], whole: str, share: float, without
     ]
     words = f"{whole} kept {100 * share:.0f} %; with one {group} left out, {ends[0]} to {ends[1]}"
     n = int((~np.isnan(without)).sum())
+    words += f"; for {len(without) - n} of {len(without)} no share can be named" if n < len(without) else ""
     return Reading(group, "improvement retained", n, largest, error, abs(largest) > error, words)

@@ -65,8 +65,8 @@ def quantiles(
     Notes
     -----
     The k-th smallest of n uniform values has a beta distribution with parameters k and n + 1 - k; the band is its
-    quantiles on the normal scale. It takes points as independent and the SD as known. A line steeper in the
-    middle than at its ends is a light tail; points below the line at the left and above it at the right are a heavy one.
+    quantiles on the normal scale. It takes points as independent and the SD as known. Points below the line at its left
+    and above it at its right are heavy tails; above it at both ends, a skew to the right.
 
     Examples
     --------
@@ -144,7 +144,7 @@ def influence(
     for panel, (group, part) in zip(axes, factors, strict=True):
         _distances(panel, part, float(bars[group]), words)
         if kept is not None:
-            _kept(panel, part, kept)
+            _kept(panel, part, kept, style.at_time(diagnosis.result, words, kept["time"].iloc[0]))
         lost = int(part["cooks_distance"].isna().sum())
         told = f"{style.named(words, group)}: {len(part) - lost} left out in turn"
         parts.title(panel, told + (f", {lost} could not be" if lost else ""))
@@ -209,7 +209,7 @@ def _distances(ax: Axes, part: pd.DataFrame, bar: float, words: Mapping[Any, str
     distance = ranked["cooks_distance"].to_numpy(float)
     top, rest = distance[:NAMED], distance[NAMED:]
     rows = np.arange(len(top))
-    look = {"color": style.COLOURS[0], "zorder": 3}
+    look: dict[str, Any] = {"color": style.COLOURS[0], "zorder": 3}
     ax.hlines(rows, 0, top, color=style.FAINT, linewidth=1.2, gid="stems")
     ax.plot(top, rows, marker="o", markersize=5, linestyle="", gid="named", **look)
     ax.plot(rest, np.full(len(rest), len(top)), marker="|", markersize=8, linestyle="", alpha=0.5, gid="others", **look)
@@ -223,9 +223,9 @@ def _distances(ax: Axes, part: pd.DataFrame, bar: float, words: Mapping[Any, str
     ax.set_xlim(0, reach if far else max(reach, 1.08 * bar))
     if not far:
         ax.axvline(bar, color=style.COLOURS[1], linestyle=style.DASHES[2], linewidth=1.2, gid="bar")
-    edge = f"10 % confidence region ends at {style.number(bar)}" + (", beyond the axis" if far else " (broken line)")
+    edge = f"up to {style.number(bar)}" + (", beyond the axis" if far else " (broken line)")
     ax.set_xlabel(
-        style.wrapped(f"Cook's distance of the fixed effects (no unit); their {edge}", 52),
+        style.wrapped(f"Cook's distance (no unit); 10 % confidence region of the fixed effects {edge}", 50),
         fontsize=style.NORMAL,
         color=style.INK,
     )
@@ -238,28 +238,24 @@ def _short(name: str) -> str:
 
 def _retained(diagnosis: Diagnosis) -> pd.DataFrame | None:
     """Return the improvement retained without each level, where there is one such number."""
-    if "retained_change" not in diagnosis.influence():
+    influence = diagnosis.influence()
+    if "retained_change" not in influence:
         return None
     table = diagnosis.retained()
-    return table.set_index(["group", "level"]) if table["cohort"].nunique() == 1 else None
+    return table.set_index(["group", "level"]) if len(table) == len(influence) else None
 
 
-def _kept(ax: Axes, part: pd.DataFrame, kept: pd.DataFrame) -> None:
+def _kept(ax: Axes, part: pd.DataFrame, kept: pd.DataFrame, when: str) -> None:
     """Write at the right the improvement retained without each level that is named."""
     ranked = _ranked(part).head(NAMED)
-    cells = [kept.loc[(g, v), "retained"] for g, v in zip(ranked["group"], ranked["level"], strict=True)]
     place: dict[str, Any] = {"xycoords": ax.get_yaxis_transform(), "textcoords": "offset points"}
-    place |= {"fontsize": style.SMALL, "color": style.INK, "annotation_clip": False}
-    ax.annotate(
-        "improvement\nretained without",
-        (1.0, -0.6),
-        xytext=(10, 2),
-        ha="left",
-        va="bottom",
-        fontweight="bold",
-        gid="head",
-        **place,
-    )
-    for row, cell in enumerate(cells):
-        text = f"{style.percent(cell)} %" if np.isfinite(cell) else "–"
-        ax.annotate(text, (1.0, row), xytext=(10, 0), ha="left", va="center", gid="retained", **place)
+    place |= {"fontsize": style.SMALL, "color": style.INK, "annotation_clip": False, "ha": "left"}
+    whole = (kept["retained"] - kept["retained_change"]).dropna()
+    head = ["improvement retained", f"at {when}, without"]
+    head += [f"(with all: {style.percent(whole.iloc[0])} %)"] if len(whole) else []
+    text = "\n".join(style.wrapped(line, 26) for line in head)
+    ax.annotate(text, (1.0, -0.6), xytext=(10, 2), va="bottom", fontweight="bold", gid="head", **place)
+    for row, pair in enumerate(zip(ranked["group"], ranked["level"], strict=True)):
+        share = float(kept.loc[pair, "retained"])
+        cell = f"{style.percent(share)} %" if np.isfinite(share) else "–"
+        ax.annotate(cell, (1.0, row), xytext=(10, 0), va="center", gid="retained", **place)

@@ -8,20 +8,19 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from implstats import _check
 from implstats._check import Faults
 from implstats.design import GrowthDesign, growth_design
 from implstats.design.time import FIXED_VISITS, Shape
 from implstats.errors import ConvergenceError, DataError
+from implstats.growth.cohorts import CohortModel
 from implstats.growth.fit import GrowthResult, growth_result
-from implstats.growth.mmrm import MMRMResult, mmrm_design, mmrm_result
+from implstats.growth.mmrm import mmrm_design, mmrm_result
 
-__all__ = ["DEFAULT_DF", "MODELS", "OWN_COVARIANCE", "Choice", "Fitted", "Reason", "boundary_words", "choose"]
-__all__ += ["fit_outcome", "refuse", "straightness"]
+__all__ = ["DEFAULT_DF", "MODELS", "OWN_COVARIANCE", "Choice", "Reason", "boundary_words", "choose", "fit_outcome"]
+__all__ += ["refuse", "straightness"]
 
-Fitted = GrowthResult | MMRMResult
 Say = Callable[[Any], str]
 
 MODELS = ("auto", "mmrm", "growth")
@@ -130,7 +129,7 @@ def _refuse_design(design: GrowthDesign) -> None:
     if not design.times:
         count = len(np.unique(design.t))
         raise DataError(f"{asked}: {count} distinct times of {design.time} are no fixed visits; say model='growth'")
-    gap = _gap(design, np.ones(len(design.t), dtype=bool), len(design.cohorts))
+    gap = _gap(design)
     if gap is not None:
         raise DataError(f"{asked}: its covariance cannot be estimated, as {gap()}; {_SIMPLER}")
 
@@ -149,16 +148,16 @@ def _against_mmrm(design: GrowthDesign, roles: Mapping[str, Any]) -> Reason | No
     if count > FIXED_VISITS:
         beside = " beside the baseline column" if design.sample.added else ""
         return Reason(f"there are {count} distinct times{beside}; an MMRM is for {_NUMBERS[FIXED_VISITS]} at most")
-    gap = _gap(design, np.ones(len(design.t), dtype=bool), len(design.cohorts))
+    gap = _gap(design)
     return None if gap is None else Reason(f"the covariance of an MMRM cannot be estimated: {gap.words}", gap.names)
 
 
 def _mmrm(design: GrowthDesign, because: Reason) -> Choice:
     """Return an MMRM, with a covariance for every cohort if each can carry one."""
-    for code, name in enumerate(design.cohorts):
+    for name in design.cohorts:
         count = design.sample.patients[name]
-        few = Reason(f"{{}} has {_patients(count)}, fewer than {OWN_COVARIANCE}", (name,))
-        gap = few if count < OWN_COVARIANCE else _gap(design, design.cohort_codes == code, 1, name)
+        few = Reason(f"{{}} has {count} patient{'s' * (count != 1)}, fewer than {OWN_COVARIANCE}", (name,))
+        gap = few if count < OWN_COVARIANCE else _gap(design, name)
         if gap is not None:
             return Choice(
                 "mmrm", because, covariance=Reason(f"one covariance for all cohorts, as {gap.words}", gap.names)
@@ -167,31 +166,28 @@ def _mmrm(design: GrowthDesign, because: Reason) -> Choice:
     return Choice("mmrm", because, by_cohort=True, covariance=own)
 
 
-def _gap(design: GrowthDesign, rows: NDArray[np.bool_], means: int, cohort: Any = None) -> Reason | None:
-    """Return what an unstructured covariance of these rows' visits lacks: two visits of a patient, or patients."""
+def _gap(design: GrowthDesign, cohort: Any = None) -> Reason | None:
+    """Return which two visits no patient (of a cohort) has both of: an unstructured covariance cannot be estimated."""
+    rows = np.ones(len(design.t), dtype=bool)
+    if cohort is not None:
+        rows = design.cohort_codes == design.cohorts.index(cohort)
     _, patient = np.unique(design.patient_codes[rows], return_inverse=True)
     seen = np.zeros((int(patient.max()) + 1, len(design.times)))
     seen[patient, np.searchsorted(design.times, design.t[rows])] = 1
-    apart = np.argwhere(seen.T @ seen == 0)
+    apart = np.argwhere(seen.T @ seen == 0).tolist()
+    if not apart:
+        return None
+    # On the diagonal stands a visit that nobody made, which says more than a pair.
+    one, other = min(apart, key=lambda pair: (pair[0] != pair[1], pair))
+    first, second = (_check.show(design.times[k]) for k in (one, other))
     of, name = ("", ()) if cohort is None else (" of {}", (cohort,))
-    if len(apart):
-        # Those on the diagonal are visits that nobody made.
-        one, other = min(map(tuple, apart.tolist()), key=lambda pair: (pair[0] != pair[1], pair))
-        first, second = _check.show(design.times[one]), _check.show(design.times[other])
-        where = f"{{}} {first}" if one == other else f"both {{}} {first} and {second}"
-        return Reason(f"no patient{of} was seen at {where}", (*name, design.time))
-    if len(seen) < len(design.times) + means:
-        return Reason(f"{_patients(len(seen))}{of} are too few for {len(design.times)} visits", name)
-    return None
-
-
-def _patients(count: int) -> str:
-    return f"{count} patient{'s' * (count != 1)}"
+    where = f"{{}} {first}" if one == other else f"both {{}} {first} and {second}"
+    return Reason(f"no patient{of} was seen at {where}", (*name, design.time))
 
 
 def fit_outcome(
     frame: pd.DataFrame, outcome: str, better: str, model: str, roles: Mapping[str, Any], call: Mapping[str, Any]
-) -> tuple[Fitted, Choice]:
+) -> tuple[CohortModel, Choice]:
     """Return the fit of an outcome's model, and which it is and why.
 
     "auto" takes the next simpler model where one cannot be fitted (a covariance for all cohorts, then the growth model
@@ -229,11 +225,11 @@ def _asked_for(error: DataError | ConvergenceError) -> DataError | ConvergenceEr
     return ConvergenceError(f"model='mmrm': the fit did not converge; {_SIMPLER}", error.record)
 
 
-def boundary_words(fit: Fitted) -> list[str]:
+def boundary_words(fit: CohortModel) -> list[str]:
     """Return which variances are zero and which correlations are one; an MMRM has none."""
     return fit.boundary if isinstance(fit, GrowthResult) else []
 
 
-def straightness(fit: Fitted) -> str:
+def straightness(fit: CohortModel) -> str:
     """Return how a growth model's straight lines fare, in words; empty for any other model."""
     return fit.straightness if isinstance(fit, GrowthResult) else ""

@@ -15,10 +15,11 @@ from implstats._check import Faults
 from implstats.design.growth import BETTER
 from implstats.errors import ConvergenceError, DataError
 from implstats.growth.answers import SDS
+from implstats.growth.cohorts import CohortModel
 from implstats.growth.fit import MISSING
 from implstats.growth.fixed import DF
 from implstats.results import Result
-from implstats.study.choice import DEFAULT_DF, Choice, Fitted, boundary_words, fit_outcome, refuse, straightness
+from implstats.study.choice import DEFAULT_DF, Choice, boundary_words, fit_outcome, refuse, straightness
 from implstats.study.overall import Overall, overall
 from implstats.study.rows import CORRECTIONS, ORDER, answers, corrected, row
 from implstats.study.words import Words
@@ -51,7 +52,7 @@ class CohortComparison(Result):
         The time column.
     """
 
-    fits: Mapping[str, Fitted]
+    fits: Mapping[str, CohortModel]
     errors: Mapping[str, str]
     choices: Mapping[str, Choice]
     outcomes: Mapping[str, str]
@@ -64,7 +65,7 @@ class CohortComparison(Result):
     time: str = field(default="")
 
     @property
-    def first(self) -> Fitted:
+    def first(self) -> CohortModel:
         """The first outcome's fit."""
         return next(iter(self.fits.values()))
 
@@ -348,7 +349,7 @@ def compare_cohorts(
         fault = f"one column cannot be the baseline of {len(outcomes)} outcomes"
         faults.add("baseline", baseline, fault, "compare them one by one")
     faults.settle()
-    fits: dict[str, Fitted] = {}
+    fits: dict[str, CohortModel] = {}
     errors: dict[str, str] = {}
     choices: dict[str, Choice] = {}
     for name, better in outcomes.items():

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from implstats.study.choice import Fitted
+from implstats.growth.cohorts import CohortModel
 
 __all__ = ["CORRECTIONS", "ORDER", "answers", "corrected", "row"]
 
@@ -19,7 +19,7 @@ CORRECTIONS = ("holm", "bonferroni", "fdr_bh", "none")
 WORSE, NOT_WORSE, UNKNOWN = "worse by more than the margin", "not worse by more than the margin", "cannot tell"
 
 
-def answers(fit: Fitted, at: Sequence[float], sd: str | float, df: str) -> dict[str, Any]:
+def answers(fit: CohortModel, at: Sequence[float], sd: str | float, df: str) -> dict[str, Any]:
     """Return what a row is made of: the model's means, changes, contrasts, d and improvement retained."""
     times = list(at)
     return {
@@ -31,7 +31,9 @@ def answers(fit: Fitted, at: Sequence[float], sd: str | float, df: str) -> dict[
     }
 
 
-def row(fit: Fitted, tables: Mapping[str, pd.DataFrame], cohort: Any, t: float, margin: float | None) -> dict[str, Any]:
+def row(
+    fit: CohortModel, tables: Mapping[str, pd.DataFrame], cohort: Any, t: float, margin: float | None
+) -> dict[str, Any]:
     """Return one row of the comparison, from the tables of `answers`."""
 
     def one(table: str, **where: Any) -> pd.Series:
@@ -83,7 +85,7 @@ def _against(low: float, high: float, margin: float) -> str:
     return NOT_WORSE if low > -margin else UNKNOWN
 
 
-def corrected(table: pd.DataFrame, fits: Mapping[str, Fitted], correction: str) -> Floats:
+def corrected(table: pd.DataFrame, fits: Mapping[str, CohortModel], correction: str) -> Floats:
     """Return p-values corrected over hypotheses; along a straight line every time is the same hypothesis."""
     out = table["p_value"].to_numpy(dtype=float, copy=True)
     known = np.isfinite(out)

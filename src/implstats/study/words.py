@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from implstats import _check
-from implstats.growth import MMRMResult
-from implstats.study.choice import Fitted, straightness
+from implstats.growth import CohortModel, MMRMResult
+from implstats.study.choice import straightness
 
 if TYPE_CHECKING:
     from implstats.study.compare import CohortComparison
@@ -166,7 +166,7 @@ class Words:
         return said
 
 
-def _analysis(fit: Fitted) -> tuple[str, str]:
+def _analysis(fit: CohortModel) -> tuple[str, str]:
     """Return the kind of a model, and what is to be said after its formula."""
     if isinstance(fit, MMRMResult):
         return "a mixed model for repeated measures (MMRM)", (
