@@ -68,9 +68,12 @@ def test_run_prints_the_answer_and_the_folder(tmp_path: Path, study: Any) -> Non
     labels |= {"before": "Before", "during": "During"}
     assert parts[:3] == study.in_words(labels)[:3]
     assert parts[3].startswith("Over both outcomes together, at month 36, the mean improvement was ")
-    assert parts[4].split("\n")[0].split("  ")[0] == "outcome"
-    assert len(parts[4].split("\n")) == 5
-    assert parts[5] == f"The report and everything behind it: {Path('results') / 'report.md'}\n"
+    assert parts[4].startswith(
+        "Symptom severity and Personality functioning: MMRM, because there are three fixed visits; "
+    )
+    assert parts[5].split("\n")[0].split("  ")[0] == "outcome"
+    assert len(parts[5].split("\n")) == 5
+    assert parts[6] == f"The report and everything behind it: {Path('results') / 'report.md'}\n"
     assert (tmp_path / "results" / "report.md").is_file()
 
 
@@ -78,14 +81,13 @@ def test_check_says_what_would_be_run(tmp_path: Path, capsys: pytest.CaptureFixt
     plan = copied(tmp_path)
     capsys.readouterr()
     assert command.main(["check", str(plan)]) == 0
+    why = "there are three fixed visits; every cohort has a covariance of its own, as each has 20 patients or more"
     assert capsys.readouterr() == (
         "Outcome of treatment before and during a reorganisation\n"
         "data: reorganisation.csv, 388 rows, 144 patients\n"
         "compared: During with Before, at month 18, 36, change since month 0\n"
-        "outcome bsi (Symptom severity (BSI, 0-4)): lower is better; visits over time; "
-        "bsi ~ factor(month) * cohort + (1 + month | patient)\n"
-        "outcome sipp (Personality functioning (SIPP, 1-4)): higher is better; visits over time; "
-        "sipp ~ factor(month) * cohort + (1 + month | patient)\n",
+        f"outcome bsi (Symptom severity (BSI, 0-4)): lower is better; MMRM, because {why}\n"
+        f"outcome sipp (Personality functioning (SIPP, 1-4)): higher is better; MMRM, because {why}\n",
         "",
     )
 

@@ -58,6 +58,14 @@ def frame() -> pd.DataFrame:
     return made()
 
 
+def alone(frame: pd.DataFrame, model: str, **options: Any) -> Any:
+    """Return one outcome's model as a direct call fits it; a study takes the same at these visits."""
+    if model == "growth":
+        return ist.fit_growth(frame, **ROLES, **options)
+    roles = {("visit" if k == "time" else k): v for k, v in ROLES.items()}
+    return ist.fit_mmrm(frame, **roles, by_cohort=True, **options)
+
+
 @pytest.fixture(scope="module")
 def two(frame: pd.DataFrame) -> Any:
     return compare(frame)
@@ -74,10 +82,13 @@ def prose(study: Any) -> str:
 
 
 class TestTable:
-    def test_its_numbers_are_those_of_the_growth_models(self, two: Any, frame: pd.DataFrame) -> None:
-        table = two.tidy().set_index(["outcome", "time"])
-        for name, better in two.outcomes.items():
-            fit = ist.fit_growth(frame, outcome=name, better=better, **ROLES)
+    @pytest.mark.parametrize("model", ["mmrm", "growth"])
+    def test_its_numbers_are_those_of_the_models(self, frame: pd.DataFrame, model: str) -> None:
+        study = compare(frame) if model == "mmrm" else compare(frame, model=model)
+        table = study.tidy().set_index(["outcome", "time"])
+        assert set(table["model"]) == {model}
+        for name, better in study.outcomes.items():
+            fit = alone(frame, model, outcome=name, better=better)
             means = fit.means().tidy().set_index(["cohort", "time"])
             changes = fit.changes().tidy().set_index(["cohort", "time"])
             sizes = fit.effect_sizes().tidy().set_index(["quantity", "cohort", "time"])
@@ -132,16 +143,19 @@ class TestTable:
         assert (wide["p_value"] == usual["p_value"]).all()
 
     @pytest.mark.parametrize("option", [{"df": "kenward-roger"}, {"df": "normal"}, {"sd": "reference"}, {"sd": 0.7}])
-    def test_options_reach_the_answers(self, frame: pd.DataFrame, option: dict[str, Any]) -> None:
-        study = compare(frame, outcomes={"score": "lower"}, at=18, **option)
-        fit = ist.fit_growth(frame, outcome="score", better="lower", **ROLES)
+    @pytest.mark.parametrize("model", ["mmrm", "growth"])
+    def test_options_reach_the_answers(self, frame: pd.DataFrame, model: str, option: dict[str, Any]) -> None:
+        study = compare(frame, outcomes={"score": "lower"}, at=18, model=model, **option)
+        fit = alone(frame, model, outcome="score", better="lower")
         gap = fit.effect_sizes(at=18, **option).tidy().query("quantity == 'difference'")
         assert study.tidy()["d_difference_low"].item() == pytest.approx(gap["conf_low"].item())
 
-    def test_the_fits_are_growth_results(self, two: Any) -> None:
-        assert list(two.fits) == ["score", "skill"]
-        assert all(isinstance(fit, ist.GrowthResult) for fit in two.fits.values())
-        assert two.fits["skill"].better == "higher"
+    @pytest.mark.parametrize(("model", "kind"), [("mmrm", ist.MMRMResult), ("growth", ist.GrowthResult)])
+    def test_the_fits_are_results_to_ask_more_of(self, frame: pd.DataFrame, model: str, kind: type) -> None:
+        study = compare(frame, model=model)
+        assert list(study.fits) == ["score", "skill"]
+        assert all(isinstance(fit, kind) for fit in study.fits.values())
+        assert study.fits["skill"].better == "higher"
 
     def test_samples(self, two: Any, frame: pd.DataFrame) -> None:
         holes = frame.assign(skill=frame["skill"].where(~((frame["month"] == 18) & (frame["patient"] < 4))))
@@ -156,6 +170,194 @@ class TestTable:
     def test_the_order_of_rows_does_not_matter(self, two: Any, frame: pd.DataFrame) -> None:
         shuffled = compare(frame.sample(frac=1, random_state=4))
         pd.testing.assert_frame_equal(shuffled.tidy(), two.tidy(), rtol=1e-5)
+
+
+OWN = "every cohort has a covariance of its own, as each has 20 patients or more"
+
+
+def lacking(frame: pd.DataFrame, cohort: str | None, one: float, other: float) -> pd.DataFrame:
+    """Return the frame with no patient (of a cohort) seen at both of two months."""
+    missed = np.where(frame["patient"] % 2, one, other)
+    gone = frame["month"].eq(missed) & (True if cohort is None else frame["cohort"].eq(cohort))
+    return frame[~gone]
+
+
+def copied(frame: pd.DataFrame, cohort: str | None) -> pd.DataFrame:
+    """Return the frame with scores at month 18 (of a cohort) half a point below those at 12: both vary as one."""
+    before = frame[frame["month"] == 12].set_index("patient")["score"]
+    last = frame["month"].eq(18) & (True if cohort is None else frame["cohort"].eq(cohort))
+    return frame.assign(score=frame["score"].where(~last, frame["patient"].map(before) - 0.5))
+
+
+class TestChoice:
+    @staticmethod
+    def chosen(frame: pd.DataFrame, **options: Any) -> tuple[Any, str]:
+        """Return the model of `score`, and what the study says of it."""
+        study = compare(frame, **({"outcomes": {"score": "lower"}} | options))
+        (said,) = study.models()
+        assert said in study.header()
+        why = said.removeprefix("score: ").partition(", because ")[2]
+        assert f"This model was chosen because {why}." in study.methods()
+        fit = study.fits["score"]
+        kind = "mmrm" if isinstance(fit, ist.MMRMResult) else "growth"
+        assert study.tidy()["model"].tolist() == [kind] * len(study.tidy())
+        return fit, said.removeprefix("score: ")
+
+    @pytest.mark.parametrize(
+        ("times", "at", "many"), [((0, 18), 18, "two"), ((0, 9, 18), 18, "three"), ((0, 6, 12, 18), 18, "four")]
+    )
+    @pytest.mark.parametrize("shape", ["auto", "visits"])
+    def test_up_to_four_fixed_visits_are_an_mmrm(self, times: Any, at: Any, many: str, shape: str) -> None:
+        fit, said = self.chosen(made(times=times), at=at, shape=shape)
+        assert said == f"MMRM, because there are {many} fixed visits; {OWN}"
+        assert fit.formula == "score ~ factor(month) * cohort + us(month | cohort/patient)"
+
+    def test_a_baseline_column_is_not_counted(self) -> None:
+        frame = made(times=(0, 3, 6, 12, 18))
+        start = frame[frame["month"] == 0].set_index("patient")["score"]
+        later = frame.assign(pre=frame["patient"].map(start)).query("month > 0")
+        fit, said = self.chosen(later, baseline="pre", at=18)
+        assert said == f"MMRM, because there are four fixed visits beside the baseline column; {OWN}"
+        assert fit.times == [0, 3, 6, 12, 18]
+        one = later[later["month"] == 18]
+        assert self.chosen(one, baseline="pre", at=18)[1].startswith(
+            "MMRM, because there is one fixed visit beside the baseline column; "
+        )
+
+    def test_five_visits_are_a_line(self) -> None:
+        fit, said = self.chosen(made(times=(0, 3, 6, 12, 18)))
+        why = "there are 5 distinct times; an MMRM is for four at most"
+        assert said == f"growth model (linear time), because {why}"
+        assert fit.formula == "score ~ month * cohort + (1 + month | patient)"
+
+    def test_five_visits_are_an_mmrm_on_request(self) -> None:
+        frame = made(times=(0, 3, 6, 12, 18))
+        fit, said = self.chosen(frame, model="mmrm")
+        assert said == f"MMRM, because it was asked for; {OWN}"
+        assert fit.loglik == pytest.approx(alone(frame, "mmrm", outcome="score").loglik, rel=1e-12)
+
+    def test_groups_are_never_dropped(self, frame: pd.DataFrame) -> None:
+        sited = frame.assign(site=frame["patient"] % 5, ward=frame["patient"] % 7)
+        sited["score"] += 0.5 * (sited["site"] - 2) + 0.3 * (sited["ward"] - 3)
+        fit, said = self.chosen(sited, groups=["site", "ward"])
+        assert said == (
+            "growth model (visits as categories), because random effects of site and ward were asked for, "
+            "which an MMRM has not"
+        )
+        assert {"site", "ward"} <= {term.group for term in fit.design.terms}
+
+    @pytest.mark.parametrize("shape", ["linear", "quadratic", "log", ist.Piecewise([6])])
+    def test_a_course_is_a_growth_model(self, frame: pd.DataFrame, shape: Any) -> None:
+        fit, said = self.chosen(frame, shape=shape)
+        assert said == f"growth model ({fit.design.shape.word} time), because a course over time was asked for"
+
+    def test_dates_are_no_fixed_visits(self) -> None:
+        frame = made(times=(0, 18))
+        days = pd.Timestamp("2008-01-07") + pd.to_timedelta(frame["month"] * 30.4375, unit="D")
+        said = self.chosen(frame.assign(month=days), time_unit="months", at=18)[1]
+        why = "times were read from dates, which are no fixed visits"
+        assert said == f"growth model (linear time), because {why}"
+
+    def test_a_growth_model_on_request(self, frame: pd.DataFrame) -> None:
+        fit, said = self.chosen(frame, model="growth")
+        assert said == "growth model (visits as categories), because it was asked for"
+        assert fit.formula == "score ~ factor(month) * cohort + (1 + month | patient)"
+
+    @pytest.mark.parametrize(("each", "own"), [(19, False), (20, True)])
+    def test_a_covariance_per_cohort_takes_20_patients_in_each(self, each: int, own: bool) -> None:
+        frame = made(each=20)
+        dropped = frame[(frame["cohort"] == "before") | (frame["patient"] <= 20 + each)]
+        fit, said = self.chosen(dropped)
+        assert fit.by_cohort == own
+        assert said.endswith(OWN if own else "one covariance for all cohorts, as during has 19 patients, fewer than 20")
+
+    def test_a_cohort_whose_visits_do_not_meet_shares_its_covariance(self, frame: pd.DataFrame) -> None:
+        fit, said = self.chosen(lacking(frame, "during", 12, 18))
+        assert not fit.by_cohort
+        why = "as no patient of during was seen at both month 12 and 18"
+        assert said == f"MMRM, because there are four fixed visits; one covariance for all cohorts, {why}"
+        alike = ist.fit_mmrm(
+            lacking(frame, "during", 12, 18), outcome="score", visit="month", patient="patient", cohort="cohort",
+            reference="before",
+        )  # fmt: skip
+        assert fit.loglik == pytest.approx(alike.loglik, rel=1e-12)
+
+    def test_a_cohort_without_a_visit_shares_its_covariance(self, frame: pd.DataFrame) -> None:
+        fit, said = self.chosen(frame[(frame["cohort"] == "before") | (frame["month"] < 18)], at=12)
+        assert not fit.by_cohort
+        assert said.endswith("one covariance for all cohorts, as no patient of during was seen at month 18")
+
+    def test_a_covariance_per_cohort_that_does_not_converge_is_shared(self, frame: pd.DataFrame) -> None:
+        fit, said = self.chosen(copied(frame, "during"))
+        assert not fit.by_cohort
+        assert said.endswith("; one covariance for all cohorts, as one for each did not converge")
+
+    def test_visits_that_never_meet_are_a_growth_model(self, frame: pd.DataFrame) -> None:
+        fit, said = self.chosen(lacking(frame, None, 12, 18))
+        why = "the covariance of an MMRM cannot be estimated: no patient was seen at both month 12 and 18"
+        assert said == f"growth model (visits as categories), because {why}"
+        assert fit.formula.startswith("score ~ factor(month) * cohort + (")
+
+    def test_too_few_rows_are_a_growth_model(self) -> None:
+        frame = made(each=2, times=(0, 18))
+        # Two patients of four came again: 6 rows leave 2 for the 3 (co)variances of two visits.
+        said = self.chosen(frame[(frame["month"] == 0) | frame["patient"].isin([1, 3])], at=18)[1]
+        assert said == "growth model (visits as categories), because an MMRM could not be estimated"
+
+    def test_an_mmrm_that_does_not_converge_is_a_growth_model(self, frame: pd.DataFrame) -> None:
+        study = compare(copied(frame, None))
+        assert study.models() == [
+            "score: growth model (visits as categories), because an MMRM did not converge",
+            f"skill: MMRM, because there are four fixed visits; {OWN}",
+        ]
+        expected = (
+            alone(copied(frame, None), "growth", outcome="score", better="lower").effect_sizes(at=[12, 18]).tidy()
+        )
+        d = expected.loc[expected["quantity"] == "difference", "estimate"].tolist()
+        assert study.tidy().query("outcome == 'score'")["d_difference"].tolist() == pytest.approx(d)
+        assert study.tidy()["model"].tolist() == ["growth"] * 2 + ["mmrm"] * 2
+        methods = study.methods()
+        assert "score was analysed with a linear mixed model, visits as categories" in methods
+        assert (
+            "This model was chosen because an MMRM did not converge. skill was analysed with a mixed model" in methods
+        )
+
+    def test_an_mmrm_that_was_asked_for_is_never_replaced(self, frame: pd.DataFrame) -> None:
+        simpler = "say model='growth', or ask fit_mmrm with a simpler covariance="
+        for data, why in (
+            (copied(frame, None), f"the fit did not converge; {simpler}"),
+            (
+                lacking(frame, None, 12, 18),
+                f"its covariance cannot be estimated, as no patient was seen at both month 12 and 18; {simpler}",
+            ),
+        ):
+            with pytest.raises(DataError) as caught:
+                compare(data, outcomes={"score": "lower"}, model="mmrm")
+            assert str(caught.value) == f"model='mmrm': {why}"
+        study = compare(copied(frame, None), model="mmrm")
+        assert list(study.errors) == ["score"]
+        assert study.tidy().query("outcome == 'skill'")["model"].tolist() == ["mmrm"] * 2
+
+    def test_labels_stand_in_what_is_said_of_the_models(self, frame: pd.DataFrame) -> None:
+        study = compare(lacking(frame, "during", 12, 18))
+        labels = {"score": "Complaints (0-4)", "skill": "functioning", "during": "2009 to 2012", "month": "Month"}
+        why = "one covariance for all cohorts, as no patient of 2009 to 2012 was seen at both Month 12 and 18"
+        assert study.models(labels) == [f"Complaints and functioning: MMRM, because there are four fixed visits; {why}"]
+        assert why in study.methods(labels)
+
+    def test_names_with_braces_are_names(self, frame: pd.DataFrame) -> None:
+        braced = lacking(frame, "during", 12, 18).assign(cohort=lambda f: f["cohort"].replace("during", "{0} {x}"))
+        assert "no patient of {0} {x} was seen" in " ".join(compare(braced).models())
+
+    def test_both_faults_of_an_mmrm_with_more_are_told(self, frame: pd.DataFrame) -> None:
+        with pytest.raises(DataError) as caught:
+            compare(frame.assign(site=1), model="mmrm", groups="site", shape="linear")
+        assert str(caught.value).split("\n") == [
+            "model='mmrm': an MMRM has no random effects, and groups='site' asks for them; "
+            "say model='growth', or leave groups= out",
+            "model='mmrm': an MMRM has a mean for every visit, and shape='linear' asks for a course; "
+            "say model='growth', or leave shape= out",
+        ]
 
 
 class TestCorrection:
@@ -424,7 +626,10 @@ class TestWords:
             ({"correction": "fdr_bh"}, "(Benjamini and Hochberg)"),
             ({"sd": "reference"}, "baseline standard deviation of before"),
             ({"level": 0.9}, "Intervals are 90%"),
-            ({"at": 18}, "visits as categories"),
+            ({"model": "growth"}, "visits as categories by cohort as fixed effects and patients as random effects"),
+            ({"shape": "linear"}, "linear time by cohort as fixed effects"),
+            ({}, "Each outcome was analysed with a mixed model for repeated measures (MMRM), fitted by restricted"),
+            ({}, "a patient who missed visits counts with those that were made"),
         ],
     )
     def test_the_methods_say_what_was_done(self, frame: pd.DataFrame, option: dict[str, Any], phrase: str) -> None:
@@ -446,8 +651,9 @@ class TestWords:
         assert header[0] == "during against before: improvement since month 0 in score, skill, positive is better"
         assert "patients: before 25, during 25" in header[1]
         assert "holm" in header[1]
+        assert header[2].startswith("score and skill: MMRM, because there are four fixed visits; ")
         assert re.match(
-            r"score \(lower is better; d in SDs of \d\.\d+ \(baseline\)\): score ~ factor\(month\) \* cohort", header[2]
+            r"score \(lower is better; d in SDs of \d\.\d+ \(baseline\)\): score ~ factor\(month\) \* cohort", header[3]
         )
         assert header[-1].startswith("No group went untreated")
 
@@ -469,24 +675,24 @@ class TestDesigns:
             compare(later, baseline="pre")
 
     def test_two_visits_have_a_random_intercept(self) -> None:
-        study = compare(made(times=(0, 18)), at=18)
+        study = compare(made(times=(0, 18)), at=18, model="growth")
         assert study.fits["score"].formula == "score ~ factor(month) * cohort + (1 | patient)"
 
     def test_two_visits_and_a_row_without_a_time_do_too(self) -> None:
         frame = made(times=(0, 18))
         extra = frame.head(1).assign(month=np.nan)
-        study = compare(pd.concat([frame, extra], ignore_index=True), at=18)
+        study = compare(pd.concat([frame, extra], ignore_index=True), at=18, model="growth")
         assert study.fits["score"].formula == "score ~ factor(month) * cohort + (1 | patient)"
 
     def test_a_baseline_column_and_one_visit_do_too(self) -> None:
         frame = made(times=(0, 18))
         start = frame[frame["month"] == 0].set_index("patient")["score"]
         later = frame.assign(pre=frame["patient"].map(start)).query("month > 0")
-        study = compare(later, outcomes={"score": "lower"}, at=18, baseline="pre")
+        study = compare(later, outcomes={"score": "lower"}, at=18, baseline="pre", model="growth")
         assert study.fits["score"].formula == "score ~ factor(month) * cohort + (1 | patient)"
 
     def test_three_visits_have_a_random_slope(self) -> None:
-        study = compare(made(times=(0, 9, 18)), at=18)
+        study = compare(made(times=(0, 9, 18)), at=18, model="growth")
         assert study.fits["score"].formula == "score ~ factor(month) * cohort + (1 + month | patient)"
 
     def test_many_or_irregular_times_lie_on_a_line(self, frame: pd.DataFrame) -> None:

@@ -98,6 +98,13 @@ BAD = [
     ('at = [18]', 'at = [18]\nshape = "visit"', "[analysis] shape='visit': unknown option; did you mean 'visits'?"),
     ('at = [18]', 'at = [18]\nshape = 3',
      "[analysis] shape=3: unknown option; there are 'auto', 'linear', 'quadratic', 'log', 'visits'"),
+    ('at = [18]', 'at = [18]\nmodel = "mrm"', "[analysis] model='mrm': unknown option; did you mean 'mmrm'?"),
+    ('at = [18]', 'at = [18]\nmodel = "mmrm"\nshape = "linear"',
+     "model='mmrm': an MMRM has a mean for every visit, and shape='linear' asks for a course; say model='growth', or "
+     "leave shape= out"),
+    ('at = [18]', 'at = [18]\nmodel = "mmrm"\ngroups = ["centre"]',
+     "model='mmrm': an MMRM has no random effects, and groups=['centre'] asks for them; say model='growth', or leave "
+     "groups= out"),
     ('at = [18]', 'at = [18]\nlevel = 95', "[analysis] level=95: not between 0 and 1; 0.95 gives 95 % intervals"),
     ('at = [18]', 'at = [18]\nmargin = -0.2', "[analysis] margin=-0.2: not above 0"),
     ('at = [18]', 'at = [18]\ncorrection = "hommel"',
@@ -182,11 +189,35 @@ def test_the_shape_is_checked_with_the_times(tmp_path: Path) -> None:
     linear = PLAN.replace("[18]", '[24]\nshape = "linear"')
     checked = check_plan(read_plan(write(tmp_path, linear)))
     assert checked.in_words()[-1] == (
-        "outcome bsi: lower is better; linear over time; bsi ~ month * cohort + (1 + month | patient)"
+        "outcome bsi: lower is better; growth model (linear time), because a course over time was asked for; "
+        "bsi ~ month * cohort + (1 + month | patient)"
     )
     rows = [r for r in ROWS if ",during,36" not in r]
     assert told(write(tmp_path, PLAN.replace("[18]", '[18, 36]\nshape = "visits"'), rows)) == (
         "at=36: cohort 'during' has no visit at this time; its last is at 18"
+    )
+
+
+def test_the_model_is_told_beforehand(tmp_path: Path) -> None:
+    checked = check_plan(read_plan(write(tmp_path)))
+    assert checked.in_words()[-1] == (
+        "outcome bsi: lower is better; MMRM, because there are three fixed visits; "
+        "one covariance for all cohorts, as before has 6 patients, fewer than 20"
+    )
+    checked = check_plan(read_plan(write(tmp_path, PLAN.replace("[18]", '[18]\nmodel = "growth"'))))
+    assert checked.in_words()[-1] == (
+        "outcome bsi: lower is better; growth model (visits as categories), because it was asked for; "
+        "bsi ~ factor(month) * cohort + (1 + month | patient)"
+    )
+
+
+def test_an_mmrm_of_dates_is_refused(tmp_path: Path) -> None:
+    days = {"0": "2010-01-04", "18": "2011-07-04", "36": "2013-01-04"}
+    rows = [ROWS[0], *(",".join([*r.split(",")[:2], days[r.split(",")[2]], *r.split(",")[3:]]) for r in ROWS[1:])]
+    text = PLAN.replace('time = "month"', 'time = "month"\ntime_unit = "years"')
+    assert told(write(tmp_path, text.replace("[18]", '[1.5]\nmodel = "mmrm"'), rows)) == (
+        "model='mmrm': month is read from dates, which are no fixed visits; put them in windows with "
+        "visits_from_dates, or say model='growth'"
     )
 
 
@@ -199,7 +230,8 @@ def test_dates_become_time(tmp_path: Path) -> None:
     text = PLAN.replace('time = "month"', 'time = "month"\ntime_unit = "years"').replace("[18]", "[1.5]")
     checked = check_plan(read_plan(write(tmp_path, text, rows)))
     assert dict(checked.faults) == {}
-    assert any("linear over time" in line for line in checked.in_words())
+    why = "times were read from dates, which are no fixed visits"
+    assert any(f"growth model (linear time), because {why}; " in line for line in checked.in_words())
     text = text.replace("at = [1.5]", 'at = [1.5]\nshape = "visits"')
     assert told(write(tmp_path, text, rows)) == (
         "shape='visits': times read from dates are no fixed visits; put them in windows with visits_from_dates"

@@ -66,7 +66,7 @@ def exact(path: Path, like: pd.DataFrame) -> pd.DataFrame:
 
 
 def test_every_file_is_there(done: tuple[Plan, Path]) -> None:
-    kinds = ("means", "contrasts", "effect_sizes", "retained", "coefficients", "variances")
+    kinds = ("means", "contrasts", "effect_sizes", "retained", "coefficients", "variances", "covariance")
     expected = {f"{o}_{k}.csv" for o in ("bsi", "sipp") for k in kinds} | {"bsi.json", "sipp.json"}
     expected |= {"comparison.csv", "comparison.json", "overall.csv", "manifest.json", "report.md"}
     pictures = ("trajectories", "effect_forest", "missingness", "residuals_bsi", "residuals_sipp")
@@ -79,7 +79,8 @@ def test_tables_are_the_studys_at_full_precision(done: tuple[Plan, Path], study:
     read = exact(done[1] / "comparison.csv", study.tidy())
     pd.testing.assert_frame_equal(read, study.tidy(), check_exact=True, check_dtype=False)
     fit = study.fits["bsi"]
-    for kind, table in {"coefficients": fit.tidy(), "contrasts": fit.contrasts([18, 36]).tidy()}.items():
+    found = {"coefficients": fit.tidy(), "contrasts": fit.contrasts([18, 36]).tidy(), "covariance": fit.covariance()}
+    for kind, table in found.items():
         read = exact(done[1] / f"bsi_{kind}.csv", table)
         pd.testing.assert_frame_equal(read, table, check_exact=True, check_dtype=False)
 
@@ -125,13 +126,29 @@ def test_the_report_answers_in_three_sentences(done: tuple[Plan, Path], study: A
     assert "\n**simulated; not the data of Bales et al. 2017**\n" in text
     assert study.methods(labels) in text
     assert "Over both outcomes together, at month 36, the mean improvement was 1.20 SD" in text
-    assert "| 36 | During | 49 | 1.90 (0.06) | 0.24 [0.12, 0.37] | 0.47 [0.23, 0.71] |" in text
+    late = ist.load_example("reorganisation").query("month == 36 and cohort == 'during'")["bsi"].mean()
+    assert f"| 36 | During | 49 | 1.91 (0.07) | {late:.2f} | 0.24 [0.11, 0.36] | 0.46 [0.21, 0.70] |" in text
     assert "| Symptom severity (BSI, 0-4) | 388 | 6 | 382 | 76 | 68 |" in text
     assert "Patients seen, per outcome" not in text
     for figure in ("trajectories", "effect_forest", "missingness", "residuals_bsi", "residuals_sipp"):
         assert re.search(rf"^!\[.{{40,}}\]\({figure}\.png\)$", text, flags=re.MULTILINE), figure
     assert "doi 10.1002/pmh.1381" in text
     assert "no effect" not in text
+
+
+def test_the_report_says_which_model_and_why(done: tuple[Plan, Path]) -> None:
+    text = (done[1] / "report.md").read_text(encoding="utf-8")
+    why = "there are three fixed visits; every cohort has a covariance of its own, as each has 20 patients or more."
+    assert f"\n- Symptom severity and Personality functioning: MMRM, because {why}\n" in text
+    assert f"This model was chosen because {why}" in text
+    assert (
+        "\n- An MMRM is a mixed model for repeated measures: every cohort has a mean of its own at every visit" in text
+    )
+    assert "the points stand in columns" in text
+    assert "doi 10.1177/009286150804200402" in text
+    for of_growth_models in ("A growth model", "upward tilt", "Laird", "Bates"):
+        assert of_growth_models not in text
+    assert "| bsi_covariance.csv, sipp_covariance.csv | how the visits of a patient go together |" in text
 
 
 def test_pictures_are_pictures(done: tuple[Plan, Path]) -> None:
@@ -166,7 +183,9 @@ def test_another_seed_moves_the_draws_alone(done: tuple[Plan, Path], quick: Path
 def test_no_patient_is_named(done: tuple[Plan, Path]) -> None:
     """Tables are of cohorts and models: no file has a row a patient."""
     for file in done[1].glob("*.csv"):
-        assert len(file.read_text(encoding="utf-8").split("\n")) < 20, file.name
+        table = pd.read_csv(file)
+        assert len(table) < 20, file.name
+        assert "patient" not in table.columns, file.name
 
 
 # The folder ----------------------------------------------------------------------------------------------------------
@@ -302,6 +321,30 @@ def test_one_failed_outcome_and_the_others_stand(quick: Path, tmp_path: Path, st
     assert read["d"].dropna().map(float).tolist() == study.tidy()["d"].tolist()
 
 
+def test_a_model_that_stands_in_is_said(quick: Path, tmp_path: Path) -> None:
+    table = ist.load_example("reorganisation")
+    # Every score at month 36 is that of month 18 less a tenth: the covariance of the visits has no full rank.
+    before = table["patient"].map(table[table["month"] == 18].set_index("patient")["bsi"])
+    with_columns(tmp_path, bsi=table["bsi"].where(table["month"] < 36, before - 0.1))
+    out = run_plan(quick, out=tmp_path / "results")
+    text = (out / "report.md").read_text(encoding="utf-8")
+    assert "\n- Symptom severity: growth model (visits as categories), because an MMRM did not converge.\n" in text
+    assert "Symptom severity was analysed with a linear mixed model, visits as categories by cohort" in text
+    assert "This model was chosen because an MMRM did not converge. Personality functioning was analysed with a" in text
+    for kind in (
+        "An MMRM is",
+        "A growth model is",
+        "the points stand in columns",
+        "upward tilt",
+        "Laird",
+        "Mallinckrodt",
+    ):
+        assert text.count(kind) == 1, kind
+    assert not (out / "bsi_covariance.csv").exists()
+    assert "| sipp_covariance.csv | how the visits of a patient go together |" in text
+    assert pd.read_csv(out / "comparison.csv")["model"].tolist() == ["growth"] * 2 + ["mmrm"] * 2
+
+
 def test_no_mean_over_outcomes_is_said(quick: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: Any, **__: Any) -> None:
         raise ConvergenceError("overall: 12 of 20 draws could not be fitted")
@@ -414,6 +457,8 @@ def test_a_baseline_column_and_straight_lines(tmp_path: Path, monkeypatch: pytes
     assert "\n- Straight lines against visits as categories: F(2, " in text
     observed = [str(line.get_gid()) for line in drawn["trajectories"][0].lines if "observed" in str(line.get_gid())]
     assert observed == ["observed: before", "observed: during"]
+    assert "growth model (linear time), because a course over time was asked for" in text
+    assert "MMRM" not in text
     assert "Improvement is the change since the value before treatment (pre) in points of the scale" in text
     assert "| Months since the start of treatment | Cohort | Patients seen | Mean (SE) | Observed mean |" in text
     assert "Added from the baseline column" in text

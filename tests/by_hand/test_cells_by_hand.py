@@ -114,5 +114,6 @@ def test_comparison_asks_for_no_slope_that_the_rows_used_cannot_carry() -> None:
         reference="a",
         at=12,
         adjust=["age"],
+        model="growth",
     )
     assert comparison.fits["y"].formula.endswith("(1 | patient)")

@@ -681,6 +681,37 @@ OPTIONS: list[Row] = [
     ("missing", lambda: growth(missing="dropp"), "missing='dropp': unknown option; did you mean 'drop'?"),
     ("better", lambda: growth(better="smaller"), "better='smaller': unknown option; there are 'lower', 'higher'"),
     ("better, capital", lambda: growth(better="Lower"), "better='Lower': unknown option; did you mean 'lower'?"),
+    ("model of a study", lambda: study(model="mrmm"), "model='mrmm': unknown option; did you mean 'mmrm'?"),
+    ("model no word", lambda: study(model=None), "model=None: unknown option; there are 'auto', 'mmrm', 'growth'"),
+    (
+        "MMRM with groups",
+        lambda: study(model="mmrm", groups=["site", "sex"]),
+        "model='mmrm': an MMRM has no random effects, and groups=['site', 'sex'] asks for them; "
+        "say model='growth', or leave groups= out",
+    ),
+    (
+        "MMRM with a course",
+        lambda: study(model="mmrm", shape=ist.Piecewise([18])),
+        "model='mmrm': an MMRM has a mean for every visit, and shape=Piecewise(knots=(18.0,)) asks for a course; "
+        "say model='growth', or leave shape= out",
+    ),
+    (
+        "MMRM of irregular times",
+        lambda: study(frame(month=frame()["month"] + np.arange(72) / 100 * (frame()["month"] > 0)), model="mmrm"),
+        "model='mmrm': 49 distinct times of month are no fixed visits; say model='growth'",
+    ),
+    (
+        "MMRM of dates",
+        lambda: study(dated(), model="mmrm", time_unit="months"),
+        "model='mmrm': month is read from dates, which are no fixed visits; "
+        "put them in windows with visits_from_dates, or say model='growth'",
+    ),
+    (
+        "MMRM of visits that never meet",
+        lambda: study(frame()[frame()["month"] != np.where(frame()["patient"] % 2, 18, 36)], model="mmrm"),
+        "model='mmrm': its covariance cannot be estimated, as no patient was seen at both month 18 and 36; "
+        "say model='growth', or ask fit_mmrm with a simpler covariance=",
+    ),
     ("correction", lambda: study(correction="hlom"), "correction='hlom': unknown option; did you mean 'holm'?"),
     ("df of a study", lambda: study(df="kenward"), "df='kenward': unknown option; did you mean 'kenward-roger'?"),
     ("missing of a study", lambda: study(missing="keep"), "missing='keep': unknown option; there are 'drop', 'raise'"),

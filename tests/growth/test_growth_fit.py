@@ -481,7 +481,7 @@ class TestBoundary:
 
     def test_comparing_cohorts_never_warns(self, flat: pd.DataFrame) -> None:
         roles = {"time": "month", "patient": "patient", "cohort": "cohort", "reference": "before"}
-        study = ist.compare_cohorts(flat, outcomes={"score": "lower"}, at=[12, 18], **roles)
+        study = ist.compare_cohorts(flat, outcomes={"score": "lower"}, at=[12, 18], model="growth", **roles)
         assert study.glance()["boundary"].item()
         assert any("is 0" in line or "is -1" in line or "is 1" in line for line in study.header())
         study.overall(draws=20, rng=1)

@@ -53,8 +53,8 @@ class Residual:
     @property
     def lowest(self) -> float:
         """The lower end of rho: a negative one has whole powers only."""
-        assert self.position is not None
-        return -1.0 if np.issubdtype(self.position.dtype, np.integer) else 0.0
+        whole = self.position is not None and np.issubdtype(self.position.dtype, np.integer)
+        return -1.0 if whole else 0.0
 
     @property
     def plain(self) -> bool:

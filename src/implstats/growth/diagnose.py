@@ -260,10 +260,10 @@ def diagnose(result: MixedResult | MMRMResult, *, influence: bool = True) -> Dia
 
     Notes
     -----
-    Conditional residuals, y - X b - Z u, are divided by their own standard errors, the root of diag(R P R). Marginal
-    ones, y - X b, are whitened in the order of time, L_i^-1 (y_i - X_i b) with L_i L_i' = V_i, each patient's own block
-    of the model's covariance; an MMRM has only these. Predicted random effects are divided by the SD that predictions
-    should have; they look the more normal, the less was seen of each patient.
+    Conditional residuals, y - X b - Z u, are divided by their own standard errors, the root of diag(R P R), or by their
+    SD in the model where more crossed levels connect than such errors are computed for. Marginal ones, y - X b, are
+    whitened in the order of time, L_i^-1 (y_i - X_i b) with L_i L_i' = V_i, each patient's own block of the model's
+    covariance; an MMRM has only these. Predicted random effects are divided by the SD that predictions should have.
 
     A read-out is marked if it exceeds its bar, and chance as well (two standard errors under normality). The bars:
     skewness 0.5 (a chi-square with 32 df); excess kurtosis 1 (a t with 10 df); correlation with normal quantiles below

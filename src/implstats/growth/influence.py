@@ -74,29 +74,37 @@ def unit_name(design: Design) -> str:
 def left_out(result: MixedResult | MMRMResult) -> tuple[Deletions, ...]:
     """Return the fits without each patient, then without each level of every other grouping factor."""
     refits = Refits(result)
-    design, unit = refits.design, refits.patient_of_row
-    factors = {unit_name(design): (unit, refits.patients)}
+    design = refits.design
+    factors = {unit_name(design): (refits.patient_of_row, refits.patients)}
     for term in design.terms:
         factors.setdefault(term.group, (term.of_row, term.levels))
     found = []
     for group, (codes, levels) in factors.items():
         beta = np.full((len(levels), design.X.shape[1]), np.nan)
         left = _estimable(design, codes, len(levels))
-        cluster = np.empty(len(refits.patients), dtype=np.intp)
-        cluster[unit] = codes
-        nested = np.array_equal(cluster[unit], codes)
-        beta[left] = _weighted(refits, cluster, left) if nested else _without_rows(result, codes, left)
+        weighted = left[_by_weights(refits, codes, len(levels))[left]]
+        beta[weighted] = _weighted(refits, codes, weighted)
+        for k in np.setdiff1d(left, weighted).tolist():
+            beta[k] = _without_rows(result, codes != k)
         found.append(Deletions(group, tuple(levels), np.bincount(codes, minlength=len(levels)), beta))
     return tuple(found)
 
 
 def _estimable(design: Design, codes: Ints, count: int) -> Ints:
-    """Return what can be left out: grouping factors keep two levels, and every residual variance keeps rows."""
-    structure = design.noise.structure
-    good = _lost(structure.strata, structure.levels, codes, count) == 0
+    """Return what can be left out: every grouping factor keeps two levels, as a variance between groups takes."""
+    good = np.ones(count, dtype=bool)
     for term in design.terms:
         good &= len(term.levels) - _lost(term.of_row, len(term.levels), codes, count) > 1
     return np.flatnonzero(good)
+
+
+def _by_weights(refits: Refits, codes: Ints, count: int) -> NDArray[np.bool_]:
+    """Return which levels hold whole patients, and no residual variance of their own: those are left out by weights."""
+    unit, structure = refits.patient_of_row, refits.design.noise.structure
+    split = np.zeros(len(refits.patients), dtype=np.intp)
+    split[unit] = codes
+    whole = np.array_equal(split[unit], codes)
+    return np.asarray((_lost(structure.strata, structure.levels, codes, count) == 0) & whole)
 
 
 def _lost(values: Ints, levels: int, codes: Ints, count: int) -> Ints:
@@ -107,8 +115,10 @@ def _lost(values: Ints, levels: int, codes: Ints, count: int) -> Ints:
     return np.bincount(low[low == high], minlength=count)
 
 
-def _weighted(refits: Refits, cluster: Ints, left: Ints) -> Floats:
-    """Return the fixed effects without the patients of each cluster in `left`."""
+def _weighted(refits: Refits, codes: Ints, left: Ints) -> Floats:
+    """Return the fixed effects without the patients of each level in `left`."""
+    cluster = np.empty(len(refits.patients), dtype=np.intp)
+    cluster[refits.patient_of_row] = codes
     found = [np.empty((0, refits.design.X.shape[1]))]
     size = max(1, HELD // len(cluster))
     for start in range(0, len(left), size):
@@ -117,18 +127,15 @@ def _weighted(refits: Refits, cluster: Ints, left: Ints) -> Floats:
     return np.concatenate(found)
 
 
-def _without_rows(result: MixedResult | MMRMResult, codes: Ints, left: Ints) -> Floats:
-    """Return the fixed effects without the rows of each level in `left`, of which patients have several."""
+def _without_rows(result: MixedResult | MMRMResult, kept: NDArray[np.bool_]) -> Floats:
+    """Return the fixed effects of the rows that are kept, nan where they cannot be fitted."""
     assert isinstance(result, MixedResult)
-    fits = [_refitted(result, codes != k) for k in left.tolist()]
-    return np.array(fits).reshape(len(left), -1)
-
-
-def _refitted(result: MixedResult, kept: NDArray[np.bool_]) -> Floats:
     design, structure = result.design, result.design.noise.structure
+    strata, values = np.unique(structure.strata[kept], return_inverse=True)
     rest = replace(
         structure,
-        strata=structure.strata[kept],
+        strata=values.astype(np.intp),
+        levels=len(strata),
         precision=structure.precision[kept],
         series=None if structure.series is None else structure.series[kept],
         position=None if structure.position is None else structure.position[kept],

@@ -25,7 +25,7 @@ from implstats.errors import ConvergenceError, DataError
 from implstats.growth.cohorts import CohortModel
 from implstats.growth.fixed import METHODS
 from implstats.growth.models import check_design
-from implstats.results import intervals, lock
+from implstats.results import frozen, intervals, lock
 
 __all__ = ["COVARIANCES", "MMRMResult", "fit_mmrm", "mmrm_design", "mmrm_result"]
 
@@ -82,19 +82,18 @@ class MMRMResult(CohortModel):
     def __post_init__(self) -> None:
         lock((self.design, self.patterns, self.fit))
 
-    @cached_property
     def structure(self) -> ByVisit:
         """How the parameters make the covariance of every pattern of visits."""
         return _structure(self.design, self.covariance_word, self.by_cohort)[0]
 
     @cached_property
     def _inference(self) -> Inference:
-        return infer_marginal(self.patterns, self.structure, self.fit)
+        return infer_marginal(self.patterns, self.structure(), self.fit)
 
     @property
     def sigmas(self) -> Floats:
         """The covariance of the visits (1 or cohorts, visits, visits), in squared units of the outcome."""
-        return np.asarray(self.structure.sigmas(self.fit.phi)) * self.patterns.scale**2
+        return frozen(np.asarray(self.structure().sigmas(self.fit.phi)) * self.patterns.scale**2)
 
     @property
     def _names(self) -> tuple[Any, ...]:
@@ -216,7 +215,7 @@ class MMRMResult(CohortModel):
         place = self.design.times.index(self.baseline)
         patients = np.array([self.sample.patients[c] for c in self.cohorts], dtype=float)
         share = patients / patients.sum() if self.by_cohort else np.ones(1)
-        return self.structure.sigmas(phi)[..., place, place] @ share
+        return self.structure().sigmas(phi)[..., place, place] @ share
 
     def _model_variance(self) -> tuple[float, float]:
         slope = complex_step(self.baseline_variance, self.fit.phi)

@@ -70,7 +70,7 @@ def _functions(road: Together, u: Floats) -> tuple[Floats, Floats]:
     """Return the variances, and AR(1)'s correlation, as linear functions of phi, and the range of each."""
     count = len(road.covariance.natural(u))
     if isinstance(road.result, MMRMResult):
-        structure = road.result.structure
+        structure = road.result.structure()
         diagonal = complex_step(lambda phi: np.einsum("...gvv->...gv", structure.sigmas(phi)), np.ones(count))
         slopes = diagonal.reshape(count, -1).T
         return slopes, np.tile([0.0, np.inf], (len(slopes), 1))

@@ -298,7 +298,7 @@ class Together:
         """Return the variance rows (B, k), and the total variance at the baseline."""
         scale2 = self.sums.patterns.scale**2
         if isinstance(self.result, MMRMResult):
-            sigmas = self.result.structure.sigmas(phi)
+            sigmas = self.result.structure().sigmas(phi)
             rows = np.einsum("bgvv->bgv", sigmas).reshape(len(phi), -1)
             return scale2 * rows, scale2 * np.asarray(self.result.baseline_variance(phi))
         assert self.mixed is not None
@@ -326,7 +326,7 @@ class Together:
 
 
 def _of_mmrm(result: MMRMResult) -> Together:
-    data, design = result.patterns, result.design
+    data, design, structure = result.patterns, result.design, result.structure()
     patients, visits = data.M.shape[2], data.M.shape[0]
     place = np.searchsorted(np.array(design.times), design.t)
     n = len(design.y)
@@ -334,11 +334,11 @@ def _of_mmrm(result: MMRMResult) -> Together:
     places = sp.csr_array(
         (np.ones(n), (place * patients + design.patient_codes, np.arange(n))), shape=(visits * patients, n)
     )
-    bent = curvature(data, result.structure, result.fit.u, result.fit.reml)
+    bent = curvature(data, structure, result.fit.u, result.fit.reml)
     return Together(
         result,
         Sums(data, rows),
-        result.structure,
+        structure,
         result.fit.u,
         bent,
         np.zeros(patients),

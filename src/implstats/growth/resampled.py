@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from implstats import _check
-from implstats.results import Result, frozen
+from implstats.results import Result, frozen, lock
 
 __all__ = ["INTERVALS", "Jackknife", "Resampled", "ends"]
 
@@ -102,6 +102,7 @@ class Resampled(Result):
     def __post_init__(self) -> None:
         for name in ("estimate", "draws"):
             object.__setattr__(self, name, frozen(getattr(self, name), float))
+        lock(self.jackknife)
         object.__setattr__(self, "labels", {c: tuple(values) for c, values in dict(self.labels).items()})
 
     def tidy(self, *, level: float | None = None) -> pd.DataFrame:  # type: ignore[override]

@@ -11,7 +11,8 @@ from matplotlib.axes import Axes
 
 from implstats import _check
 from implstats.errors import DataError
-from implstats.growth import CohortModel, MixedResult
+from implstats.growth import CohortModel
+from implstats.growth.fixed import FixedEffects
 from implstats.plot import style
 from implstats.plot.forest import Line, direction, forest
 from implstats.study import CohortComparison
@@ -141,8 +142,8 @@ def coefficients(
 
     Parameters
     ----------
-    result : MixedResult or GrowthResult
-        What `fit_mixed` or `fit_growth` returned.
+    result : MixedResult, GrowthResult or MMRMResult
+        What `fit_mixed`, `fit_growth` or `fit_mmrm` returned.
     ax : matplotlib.axes.Axes, optional
         Where to draw; by default a fresh figure, as tall as its terms need.
     level : float
@@ -179,9 +180,9 @@ def coefficients(
     ['month', 'Cohort during', 'month × Cohort during']
     """
     words = style.label_map(labels)
-    if not isinstance(result, MixedResult):
-        remedy = "draw what fit_mixed or fit_growth returned"
-        raise style.needs("coefficients", "a mixed or growth result", result, remedy)
+    if not isinstance(result, FixedEffects):
+        remedy = "draw what fit_mixed, fit_growth or fit_mmrm returned"
+        raise style.needs("coefficients", "a mixed or growth result or an MMRM", result, remedy)
     wide = _check.level(level)
     _check.flag("intercept", intercept)
     _check.one_of("scale", scale, SCALES)

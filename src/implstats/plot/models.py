@@ -15,6 +15,7 @@ from scipy import special
 from implstats import _check
 from implstats.errors import DataError
 from implstats.growth import CohortModel, MixedResult
+from implstats.growth.fixed import FixedEffects
 from implstats.plot import parts, style
 
 __all__ = ["missingness", "random_effects", "residuals"]
@@ -37,8 +38,8 @@ def residuals(
 
     Parameters
     ----------
-    result : MixedResult or GrowthResult
-        What `fit_mixed` or `fit_growth` returned.
+    result : MixedResult, GrowthResult or MMRMResult
+        What `fit_mixed`, `fit_growth` or `fit_mmrm` returned.
     ax : sequence of two matplotlib.axes.Axes, optional
         Where to draw; by default a fresh figure of two panels.
     labels : mapping of name to str, optional
@@ -58,7 +59,8 @@ def residuals(
     -----
     Residuals are those of `augment`: observed minus fitted, each patient's random effects included. These are drawn
     towards zero, so that residuals rise a little with the fitted values and spread less than the residual SD in a model
-    that is right; what matters is a bend, a funnel, and stray ends.
+    that is right; what matters is a bend, a funnel, and stray ends. An MMRM has no random effects: its residuals are
+    those around the cohort's mean at the visit, and at the right each is divided by the SD of its own visit.
 
     Examples
     --------
@@ -70,8 +72,9 @@ def residuals(
     'residual, observed minus fitted'
     """
     words = style.label_map(labels)
-    if not isinstance(result, MixedResult):
-        raise style.needs("residuals", "a mixed or growth result", result, "draw what fit_mixed or fit_growth returned")
+    if not isinstance(result, FixedEffects):
+        remedy = "draw what fit_mixed, fit_growth or fit_mmrm returned"
+        raise style.needs("residuals", "a mixed or growth result or an MMRM", result, remedy)
     left, right = parts.panels(ax, 2, (4.4, 3.9))
     rows = result.augment()
     fitted, residual, standard = (rows[c].to_numpy(float) for c in ("fitted", "residual", "std_residual"))

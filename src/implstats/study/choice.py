@@ -28,7 +28,8 @@ DEFAULT_DF = "satterthwaite"
 COVARIANCE = "unstructured"
 OWN_COVARIANCE = 20
 """Patients that every cohort must have, so that each gets a covariance of its own."""
-_NUMBERS = {1: "one", 2: "two", 3: "three", 4: "four", 5: "five"}
+_NUMBERS = {1: "one", 2: "two", 3: "three", 4: "four"}
+_NOT_MMRM = ("shape", "groups", "time_unit")
 _SIMPLER = "say model='growth', or ask fit_mmrm with a simpler covariance="
 
 
@@ -205,9 +206,6 @@ def fit_outcome(
                 raise _asked_for(error) from None
             choice = _simpler(choice, error, design)
     return growth_result(design, better, "reml", told), choice
-
-
-_NOT_MMRM = ("shape", "groups", "time_unit")
 
 
 def _simpler(choice: Choice, error: Exception, design: GrowthDesign) -> Choice:
