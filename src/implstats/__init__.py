@@ -16,6 +16,7 @@ _ROOMS = {
     "reading": ("read_data", "visits_from_dates", "visits_from_wide"),
     "growth": (
         "Bootstrap",
+        "Diagnosis",
         "GrowthResult",
         "MMRMResult",
         "MixedResult",
@@ -24,6 +25,7 @@ _ROOMS = {
         "RetainedImprovement",
         "bootstrap",
         "compare_models",
+        "diagnose",
         "fit_growth",
         "fit_mixed",
         "fit_mmrm",

@@ -11,6 +11,7 @@ from implstats.examples import describe_example as describe_example
 from implstats.examples import list_examples as list_examples
 from implstats.examples import load_example as load_example
 from implstats.growth import Bootstrap as Bootstrap
+from implstats.growth import Diagnosis as Diagnosis
 from implstats.growth import GrowthResult as GrowthResult
 from implstats.growth import MixedResult as MixedResult
 from implstats.growth import MMRMResult as MMRMResult
@@ -19,6 +20,7 @@ from implstats.growth import Resampled as Resampled
 from implstats.growth import RetainedImprovement as RetainedImprovement
 from implstats.growth import bootstrap as bootstrap
 from implstats.growth import compare_models as compare_models
+from implstats.growth import diagnose as diagnose
 from implstats.growth import fit_growth as fit_growth
 from implstats.growth import fit_mixed as fit_mixed
 from implstats.growth import fit_mmrm as fit_mmrm

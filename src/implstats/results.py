@@ -106,6 +106,17 @@ COLUMNS: Mapping[str, str] = MappingProxyType(
         "d_reference_high": "upper end of its interval",
         "against_margin": "where the interval of the difference lies against the margin",
         "error": "why there is no number",
+        "kind": "kind of residual, random effect, or grouping factor that a read-out is about",
+        "threshold": "what the statistic must exceed to be marked (correlation with normal quantiles: fall below)",
+        "marked": "whether it does (in glance: how many do)",
+        "reading": "what the number says, in words",
+        "student_residual": "residual / its own standard error",
+        "marginal_residual": "observed - fixed",
+        "whitened_residual": "marginal residuals of a patient made uncorrelated, of variance one, by the model's covariance",
+        "std_effect": "predicted random effect / SD that predictions should have",
+        "cooks_distance": "change of all fixed effects without the level, in units of their covariance, / p",
+        "dfbetas": "(estimate - estimate without the level) / standard error",
+        "retained_change": "improvement retained without the level, minus with it",
     }
 )
 

@@ -91,6 +91,7 @@ def _models(hostile: bool) -> Any:
 EXAMPLES: dict[str, Callable[[bool], Any]] = {
     "Bootstrap": _bootstrap,
     "CohortComparison": _study,
+    "Diagnosis": lambda hostile: ist.diagnose(_growth(hostile)),
     "Estimates": lambda hostile: _growth(hostile).contrasts(at=[18, 36]),
     "GrowthResult": _growth,
     "MMRMResult": _mmrm,

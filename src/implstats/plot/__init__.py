@@ -1,7 +1,17 @@
 """Pictures of results, the only room that draws: every function takes a result and returns matplotlib Axes."""
 
+from implstats.plot.diagnose import influence, quantiles
 from implstats.plot.effects import coefficients, effect_forest
 from implstats.plot.models import missingness, random_effects, residuals
 from implstats.plot.trajectories import trajectories
 
-__all__ = ["coefficients", "effect_forest", "missingness", "random_effects", "residuals", "trajectories"]
+__all__ = [
+    "coefficients",
+    "effect_forest",
+    "influence",
+    "missingness",
+    "quantiles",
+    "random_effects",
+    "residuals",
+    "trajectories",
+]
