@@ -208,7 +208,8 @@ def fit_growth(
         has its own change, and its own cohort difference in change.
     residual : {"iid", "by_cohort", "by_visit", "ar1"}
         Alike and independent; a variance for every cohort, or every visit; or a correlation that falls with the time
-        between two visits of a patient, rho ** (gap / step), step the smallest gap (continuous-time AR(1)).
+        between two visits of a patient, rho ** (gap / step), step the smallest gap (continuous-time AR(1)). Patients'
+        own levels and slopes keep one covariance: where cohorts differ in these too, `fit_mmrm(by_cohort=True)`.
     precision : str, optional
         Column with the known precision of each row: its residual variance is sigma^2 / precision (the number of
         ratings that a mean is of). Not for propensity weights, which weigh patients.
