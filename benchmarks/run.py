@@ -1,7 +1,8 @@
-"""Time implstats beside lme4 and statsmodels in one run: `python benchmarks/run.py [--only ROW ...] [--rounds N]`.
+"""Time implstats beside lme4, nlme and statsmodels: `python benchmarks/run.py [--only ROW ...] [--rounds N]`.
 
-Writes benchmarks/results.json and, where README.md has the two markers, a table between them. R comes from Debian's
-r-cran-lme4 and r-cran-jsonlite. Programs take turns within a row, one process each; ratios are of medians.
+Writes benchmarks/results.json and, where README.md has the two markers, a table between them; `--only` puts its rows in
+the place of those that this machine measured before. R comes from Debian's r-cran-lme4, r-cran-nlme and
+r-cran-jsonlite. Programs take turns within a row, one process each; ratios are of medians.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ README = HERE.parent / "README.md"
 BEGIN, END = "<!-- benchmarks -->", "<!-- /benchmarks -->"
 THREADS = dict.fromkeys(["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"], "1")
 INSTEVAL = 237730.615359
+# lme4 does a tenth of the refits and deletions, so that a row takes seconds; the row says so.
+PART = 10
 
 
 @dataclass
@@ -172,6 +175,82 @@ def crossed(rounds: int, folder: Path) -> list[dict[str, Any]]:
     return [row]
 
 
+def bootstrapped(rounds: int, folder: Path) -> list[dict[str, Any]]:
+    """Compare a thousand parametric refits with a hundred of bootMer's, and their standard deviations."""
+    write(folder, simulate(500, shared=True))
+    runs = in_turn(
+        rounds, {"implstats": lambda: python("bootstrap", folder, 5), "bootMer": lambda: r("bootstrap", folder)}
+    )
+    ours, lme4 = runs["implstats"], runs["bootMer"]
+    ratio = PART * lme4.median / ours.median
+    several = np.array(ours.last["sds"]) / np.array(lme4.last["sds"])
+    chance = float(np.sqrt(sum(1 / (2 * (run.last["refits"] - 1)) for run in runs.values())))
+    row = versus(
+        "1,000 parametric bootstrap refits, 500 patients: bootstrap, against lme4::bootMer (100 refits, times 10)",
+        ">= 50 times faster",
+        ratio >= 50 and bool(np.all(np.abs(np.log(several)) < 3.5 * chance)),
+        ratio,
+        runs,
+        note=f"bootMer did {lme4.last['refits']} refits, its seconds count {PART} times; both without the first fit",
+        refits={name: run.last["refits"] for name, run in runs.items()},
+        sds_over_bootmer=several.tolist(),
+        sds_standard_error=chance,
+    )
+    return [row]
+
+
+def left_out(rounds: int, folder: Path) -> list[dict[str, Any]]:
+    """Compare the refits without each of 500 patients with lmer without each of fifty."""
+    write(folder, simulate(500, shared=True))
+    runs = in_turn(
+        rounds, {"implstats": lambda: python("influence", folder, 5), "lmer": lambda: r("influence", folder)}
+    )
+    ours, lme4 = runs["implstats"], runs["lmer"]
+    ratio = PART * lme4.median / ours.median
+    theirs = np.array(lme4.last["estimates"])
+    apart = float(np.abs(np.array(ours.last["estimates"])[: len(theirs)] - theirs).max())
+    row = versus(
+        "each of 500 patients left out: diagnose with influence, against lmer without each (50 of them, times 10)",
+        ">= 50 times faster",
+        ratio >= 50 and apart < 1e-5,
+        ratio,
+        runs,
+        note=f"lmer did {len(theirs)} deletions, its seconds count {PART} times; both without the first fit",
+        refits={name: run.last["refits"] for name, run in runs.items()},
+        largest_difference_of_fixed_effects=apart,
+    )
+    return [row]
+
+
+def at_four_visits(rounds: int, folder: Path) -> list[dict[str, Any]]:
+    """Compare fit_mmrm with gls, and take its time where gls would take long."""
+    write(folder, simulate(2_000, shared=True, visits=4))
+    runs = in_turn(rounds, {"implstats": lambda: python("mmrm", folder, 7), "gls": lambda: r("mmrm", folder)})
+    ours, gls = runs["implstats"], runs["gls"]
+    ratio, above = gls.median / ours.median, ours.last["deviance"] - gls.last["deviance"]
+    first = versus(
+        "MMRM unstructured, 4 visits, 2,000 patients: fit_mmrm with its table, against nlme::gls alone",
+        ">= 20 times faster",
+        ratio >= 20 and abs(above) < 1e-3,
+        ratio,
+        runs,
+        criterion_above_gls=above,
+    )
+    write(folder, simulate(100_000, shared=True, visits=4))
+    large = in_turn(rounds, {"implstats": lambda: python("mmrm", folder)})
+    seconds = large["implstats"].median
+    second = versus(
+        "the same at 100,000 patients: fit_mmrm with its table",
+        "in seconds",
+        seconds < 10,
+        seconds / ours.median,
+        large,
+        seconds=seconds,
+        note="the ratio is to its own time at 2,000 patients",
+    )
+    return [first, second]
+
+
 def imports(rounds: int, _folder: Path) -> list[dict[str, Any]]:
     """Compare `import implstats` with `import pandas`, whole processes."""
     runs = {"implstats": Runs("import implstats"), "pandas": Runs("import pandas")}
@@ -191,6 +270,9 @@ ROWS: dict[str, Callable[[int, Path], list[dict[str, Any]]]] = {
     "shared": lambda rounds, folder: at_hundred_thousand(rounds, folder, shared=True),
     "irregular": lambda rounds, folder: at_hundred_thousand(rounds, folder, shared=False),
     "insteval": crossed,
+    "bootstrap": bootstrapped,
+    "influence": left_out,
+    "mmrm": at_four_visits,
 }
 
 
@@ -215,22 +297,48 @@ def machine(folder: Path) -> dict[str, Any]:
     }
 
 
+def measured(row: Mapping[str, Any]) -> str:
+    """Return what a row's table cell says: a ratio, as seconds belong to one machine, unless time was asked for."""
+    if "minutes" in row:
+        return f"{row['deviance']:.6f}, {row['minutes']:.1f} min"
+    if "seconds" in row:
+        return f"{row['seconds']:.1f} s"
+    return f"{row['ratio']:.2f} times" if row["ratio"] < 10 else f"{row['ratio']:.0f} times"
+
+
 def table(rows: list[dict[str, Any]], where: Mapping[str, Any]) -> str:
-    """Return the rows as Markdown: ratios only, seconds belong to one machine."""
+    """Return the rows as Markdown."""
     lines = ["| what | asked | measured |", "| :--- | :--- | ---: |"]
     for row in rows:
-        value = f"{row['ratio']:.2f} times" if row["ratio"] < 10 else f"{row['ratio']:.0f} times"
-        if "minutes" in row:
-            value = f"{row['deviance']:.6f}, {row['minutes']:.1f} min"
-        lines.append(f"| {row['question']} | {row['target']} | {value}{'' if row['met'] else ' (missed)'} |")
+        missed = "" if row["met"] else " (missed)"
+        lines.append(f"| {row['question']} | {row['target']} | {measured(row)}{missed} |")
     lines += [
         "",
         f"Medians of programs taking turns on one machine ({where['cpu']}, one BLAS thread each); Python "
         f"{where['python']}, numpy {where['packages']['numpy']} ({where['numpy_blas']}), statsmodels "
-        f"{where['packages']['statsmodels']}; {where['r']['R']}, lme4 {where['r']['lme4']} with Debian's BLAS. "
-        "Again: `python benchmarks/run.py`.",
+        f"{where['packages']['statsmodels']}; {where['r']['R']}, lme4 {where['r']['lme4']} and nlme "
+        f"{where['r']['nlme']} with Debian's BLAS. Again: `python benchmarks/run.py`.",
     ]
     return "\n".join(lines)
+
+
+def measured_before(where: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the rows that are there; of another machine they must not stand beside new ones."""
+    there = json.loads((HERE / "results.json").read_text(encoding="utf-8"))
+    if there["machine"] != where:
+        sys.exit("results.json was measured on another machine or with other versions: run every row, or say --dry")
+    return there["rows"]
+
+
+def publish(rows: list[dict[str, Any]], where: Mapping[str, Any]) -> None:
+    """Write results.json, and the table in README.md."""
+    record = {"machine": where, "rows": rows}
+    (HERE / "results.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    page = README.read_text(encoding="utf-8") if README.exists() else ""
+    if BEGIN in page and END in page:
+        head, rest = page.split(BEGIN, 1)
+        text = f"{head}{BEGIN}\n{table(rows, where)}\n{END}{rest.split(END, 1)[1]}"
+        README.write_text(text, encoding="utf-8")
 
 
 def main() -> int:
@@ -240,23 +348,19 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3, help="how often each program takes its turn")
     parser.add_argument("--dry", action="store_true", help="print, write nothing")
     options = parser.parse_args()
-    rows = []
+    rows, before = [], []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         where = machine(folder)
-        for row in options.only:
-            print(row, file=sys.stderr, flush=True)
-            rows += ROWS[row](options.rounds, folder)
-    text = table(rows, where)
-    print(text)
-    complete = list(options.only) == list(ROWS)
-    if not options.dry and complete:
-        record = {"machine": where, "rounds": options.rounds, "rows": rows}
-        (HERE / "results.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-        page = README.read_text(encoding="utf-8") if README.exists() else ""
-        if BEGIN in page and END in page:
-            head, rest = page.split(BEGIN, 1)
-            README.write_text(f"{head}{BEGIN}\n{text}\n{END}{rest.split(END, 1)[1]}", encoding="utf-8")
+        if not options.dry and set(options.only) != set(ROWS):
+            before = measured_before(where)
+        for key in options.only:
+            print(key, file=sys.stderr, flush=True)
+            rows += [{"row": key, **row} for row in ROWS[key](options.rounds, folder)]
+    print(table(rows, where))
+    if not options.dry:
+        kept = [row for row in before if row["row"] not in options.only]
+        publish(sorted(kept + rows, key=lambda row: list(ROWS).index(row["row"])), where)
     return 0 if all(row["met"] for row in rows) else 1
 
 

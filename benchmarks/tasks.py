@@ -23,21 +23,23 @@ CALL = {"outcome": "bsi", "time": "month", "patient": "patient", "cohort": "coho
 FORMULA = "bsi ~ month * cohort"
 
 
-def simulate(patients: int, *, shared: bool, unit: float = 1.0, seed: int = 1) -> dict[str, np.ndarray]:
-    """Return five visits a patient, a fifth of them missing (never the first), at shared or at irregular times.
+def simulate(
+    patients: int, *, shared: bool, visits: int = 5, unit: float = 1.0, seed: int = 1
+) -> dict[str, np.ndarray]:
+    """Return the visits of patients, a fifth of them missing (never the first), at shared or at irregular times.
 
-    Time is in months over three years; `unit` divides it (12: years, in which MixedLM converges).
+    Time is in months, nine between visits; `unit` divides it (12: years, in which MixedLM converges).
     """
     rng = np.random.default_rng(seed)
-    patient = np.repeat(np.arange(patients, dtype=np.int32), 5)
-    month = np.tile(np.array([0.0, 9.0, 18.0, 27.0, 36.0]), patients)
-    during = np.repeat((np.arange(patients) % 2).astype(np.int32), 5)
+    patient = np.repeat(np.arange(patients, dtype=np.int32), visits)
+    month = np.tile(9.0 * np.arange(visits), patients)
+    during = np.repeat((np.arange(patients) % 2).astype(np.int32), visits)
     if not shared:
         month = np.where(month == 0, 0.0, month + rng.uniform(-4.0, 4.0, month.size))
     u0, u1 = rng.normal(0, 1, (2, patients))
-    level, slope = np.repeat(0.5 * u0, 5), np.repeat(0.015 * (-0.2 * u0 + np.sqrt(0.96) * u1), 5)
+    level, slope = np.repeat(0.5 * u0, visits), np.repeat(0.015 * (-0.2 * u0 + np.sqrt(0.96) * u1), visits)
     bsi = 1.8 + level + (-0.022 + 0.009 * during + slope) * month + rng.normal(0, 0.35, month.size)
-    kept = (month == 0) | (rng.random(month.size) >= 0.25)
+    kept = (month == 0) | (rng.random(month.size) >= 0.2 * visits / (visits - 1))
     return {"patient": patient[kept], "during": during[kept], "month": month[kept] / unit, "bsi": bsi[kept]}
 
 
@@ -79,11 +81,16 @@ def timed(call: Callable[[], Any], repetitions: int) -> tuple[list[float], Any]:
     return seconds, answer
 
 
-def grow(frame: pd.DataFrame) -> dict[str, Any]:
-    """Fit, and make both tables of coefficients."""
+def grown(frame: pd.DataFrame) -> Any:
+    """Return the growth model."""
     import implstats as ist
 
-    growth = ist.fit_growth(frame, **CALL, baseline=0, better="lower", shape="linear", random="slope")
+    return ist.fit_growth(frame, **CALL, baseline=0, better="lower", shape="linear", random="slope")
+
+
+def grow(frame: pd.DataFrame) -> dict[str, Any]:
+    """Fit, and make both tables of coefficients."""
+    growth = grown(frame)
     growth.tidy(df="satterthwaite")
     table = growth.tidy(df="kenward-roger")
     return {"deviance": float(growth.glance()["deviance"].iloc[0]), "estimates": table["estimate"].tolist()}
@@ -95,6 +102,45 @@ def fit_growth(folder: Path, repetitions: int) -> dict[str, Any]:
     grow(frame_of(simulate(40, shared=True)))
     seconds, answer = timed(lambda: grow(frame), repetitions)
     return {"seconds": seconds, **answer}
+
+
+def bootstrap(folder: Path, repetitions: int) -> dict[str, Any]:
+    """Time a thousand parametric bootstrap refits of a fitted growth model."""
+    import implstats as ist
+
+    growth = grown(read(folder))
+    ist.bootstrap(grown(frame_of(simulate(40, shared=True))), n=20, kind="parametric", rng=1)
+    seconds, boot = timed(lambda: ist.bootstrap(growth, n=1000, kind="parametric", rng=1), repetitions)
+    return {"seconds": seconds, "refits": int(boot.glance()["n"].iloc[0]), "sds": boot.tidy()["std_error"].tolist()}
+
+
+def influence(folder: Path, repetitions: int) -> dict[str, Any]:
+    """Time the diagnosis of a fitted growth model, every patient left out in turn."""
+    import implstats as ist
+
+    growth = grown(read(folder))
+    ist.diagnose(grown(frame_of(simulate(40, shared=True)))).influence()
+    seconds, table = timed(lambda: ist.diagnose(growth).influence(), repetitions)
+    # One row a patient and term, terms in the order of the model.
+    estimates = ist.diagnose(growth).dfbetas()["estimate"].to_numpy().reshape(len(table), -1)
+    return {"seconds": seconds, "refits": len(table), "estimates": estimates.tolist()}
+
+
+def mmrm(folder: Path, repetitions: int) -> dict[str, Any]:
+    """Time `fit_mmrm` with its table of coefficients."""
+    import implstats as ist
+
+    roles = {k: v for k, v in CALL.items() if k != "time"}
+
+    def fit(frame: pd.DataFrame) -> Any:
+        model = ist.fit_mmrm(frame, **roles, visit="month", better="lower")
+        return model, model.tidy()
+
+    frame = read(folder)
+    fit(frame_of(simulate(40, shared=True, visits=4)))
+    seconds, (model, table) = timed(lambda: fit(frame), repetitions)
+    deviance = float(model.glance()["deviance"].iloc[0])
+    return {"seconds": seconds, "deviance": deviance, "estimates": table["estimate"].tolist()}
 
 
 def ols(folder: Path, repetitions: int) -> dict[str, Any]:
@@ -136,7 +182,15 @@ def insteval(folder: Path, repetitions: int) -> dict[str, Any]:
     return {"seconds": seconds, "deviance": float(answer.glance()["deviance"].iloc[0])}
 
 
-TASKS = {"fit_growth": fit_growth, "ols": ols, "mixedlm": mixedlm, "insteval": insteval}
+TASKS = {
+    "fit_growth": fit_growth,
+    "bootstrap": bootstrap,
+    "influence": influence,
+    "mmrm": mmrm,
+    "ols": ols,
+    "mixedlm": mixedlm,
+    "insteval": insteval,
+}
 
 if __name__ == "__main__":
     task, place, count = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])

@@ -52,7 +52,7 @@ class Sums:
     def weighted(self, weights: Floats) -> tuple[Floats, Floats, Floats]:
         """Return C (B, K, m, m, p + 1, p + 1), counts (B, K) and rows (B,) for weights (B, N)."""
         data = self.patterns
-        m, p1, N = data.M.shape
+        m, p1, _ = data.M.shape
         K = len(data.counts)
         C = np.zeros((len(weights), K, (m * p1) ** 2))
         counts = np.zeros((len(weights), K))
@@ -83,7 +83,7 @@ class Sums:
         xy, yy : (p, B), (B,) X'y and y'y over all rows, for those that carry noise alone.
         """
         data = self.patterns
-        m, p1, N = data.M.shape
+        p1 = data.M.shape[1]
         B, K, p = outcomes.shape[2], len(data.counts), p1 - 1
         C = np.broadcast_to(data.C, (B, *data.C.shape)).copy()
         order = np.argsort(data.pattern, kind="stable")

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from implstats._core.convergence import Convergence
 from implstats._core.covariance import Structure
 from implstats._core.optimum import GOOD_DECREMENT, Climb
-from implstats._core.structure import compress, least_squares
+from implstats._core.structure import LeastSquares, compress, least_squares
 from implstats.errors import ConvergenceError
 
 __all__ = ["ByVisit", "Covariance", "Evaluated", "MarginalFit", "Patterns", "complex_step", "criterion"]
@@ -120,7 +120,14 @@ def products(M: Floats, pattern: Ints, K: int) -> Floats:
 
 
 def prepare(
-    y: Floats, X: Floats, patient: Ints, place: Ints, places: int, pattern: Ints, scale: float | None = None
+    y: Floats,
+    X: Floats,
+    patient: Ints,
+    place: Ints,
+    places: int,
+    pattern: Ints,
+    scale: float | None = None,
+    known: LeastSquares | None = None,
 ) -> Patterns:
     """Return the sufficient statistics.
 
@@ -131,13 +138,14 @@ def prepare(
     place : (n,) which of the `places` visits a row is.
     pattern : (N,) every patient's pattern, all present.
     scale : the unit of y; by default its residual's standard deviation.
+    known : `least_squares(y, X)`, from a caller who has it.
     """
-    XY, Rx, beta0 = least_squares(y, X)
+    XY, Rx, beta0 = least_squares(y, X) if known is None else known
     n, p = X.shape
     scale = float(np.sqrt(np.mean(XY[:, p] ** 2))) if scale is None else scale
-    XY[:, p] /= scale
     M = np.zeros((places, p + 1, len(pattern)))
     M[place, :, patient] = XY
+    M[:, p] /= scale
     K = int(pattern.max()) + 1
     Mc, pattern_c = compress(M, pattern, K)
     counts = np.bincount(pattern, minlength=K).astype(float)

@@ -19,7 +19,7 @@ from implstats._core.covariance import between, unbounded
 from implstats._core.criterion import evaluate
 from implstats._core.mixed import Fit
 from implstats._core.optimum import GOOD_DECREMENT, Climb
-from implstats._core.structure import Block, Problem, least_squares, prepare
+from implstats._core.structure import Block, LeastSquares, Problem, least_squares, prepare
 from implstats.errors import ConvergenceError
 
 __all__ = ["Residual", "deviance_of_scaling", "fit", "independent"]
@@ -60,6 +60,11 @@ class Residual:
     def plain(self) -> bool:
         """Whether nothing has to be estimated beside s2."""
         return self.levels == 1 and self.position is None
+
+    @property
+    def white(self) -> bool:
+        """Whether rows are independent and alike as they are."""
+        return self.plain and bool((self.precision == 1).all())
 
     def previous(self) -> tuple[Ints, Ints, Floats | Ints]:
         """Return the rows that follow another of their series, those that they follow, and the gaps."""
@@ -127,14 +132,20 @@ def fit(
     *,
     reml: bool = True,
     start: Sequence[Floats] | None = None,
+    known: LeastSquares | None = None,
 ) -> tuple[Problem, Fit]:
-    """Return the whitened problem and its fit, on the user's scale; `start` is L of a similar fit.
+    """Return the whitened problem and its fit, on the user's scale.
+
+    `start` is L of a similar fit, `known` is `least_squares(y, X)`, from a caller who has them.
 
     Raises
     ------
     ConvergenceError
         When no certified optimum is reached; it carries the record.
     """
+    if residual.white:
+        problem = prepare(y, X, blocks, known)
+        return problem, mixed.fit(problem, reml=reml, start=start)
     whitening = _Whitening(y, X, blocks, residual)
     if residual.plain:
         problem, logdet = whitening(np.zeros(0))

@@ -21,6 +21,7 @@ __all__ = [
     "AliasedError",
     "Block",
     "Bucket",
+    "LeastSquares",
     "Problem",
     "Second",
     "aliased",
@@ -33,6 +34,7 @@ __all__ = [
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
+LeastSquares = tuple[Floats, Floats, Floats]
 
 ALIASED = 1e-11
 SMALL_PRODUCT = 20_000_000
@@ -193,11 +195,11 @@ def _orthonormal(X: Floats) -> tuple[Floats, Floats]:
     if found := aliased(R1):
         raise AliasedError("X", found)
     Q = _solve_right(X, R1)
-    R2 = _triangle(Q)
+    R2 = np.asarray(scipy.linalg.cholesky(Q.T @ Q))
     return _solve_right(Q, R2), np.asarray(R2 @ R1)
 
 
-def least_squares(y: Floats, X: Floats) -> tuple[Floats, Floats, Floats]:
+def least_squares(y: Floats, X: Floats) -> LeastSquares:
     """Return [Q, residual] (n, p + 1), R of X = Q R, and the estimates on the user's scale."""
     n, p = X.shape
     assert y.shape == (n,)
@@ -297,12 +299,15 @@ def _second(
     )
 
 
-def prepare(y: Floats, X: Floats, blocks: Sequence[Block]) -> Problem:
-    """Return the sufficient statistics of y (n,), X (n, p) of full column rank, and the random-effects blocks."""
+def prepare(y: Floats, X: Floats, blocks: Sequence[Block], known: LeastSquares | None = None) -> Problem:
+    """Return the sufficient statistics of y (n,), X (n, p) of full column rank, and the random-effects blocks.
+
+    `known` is `least_squares(y, X)`, from a caller who has it.
+    """
     n, p = X.shape
     assert blocks
     assert all(b.Z.shape[0] == n and b.codes.shape == (n,) for b in blocks)
-    XY, Rx, beta0 = least_squares(y, X)
+    XY, Rx, beta0 = least_squares(y, X) if known is None else known
     Rz = [_triangle(b.Z) / np.sqrt(n) for b in blocks]
     for number, R in enumerate(Rz):
         if found := aliased(R):

@@ -298,11 +298,12 @@ def mmrm_result(
     _refuse_unknown(design, covariance, by_cohort)
     structure, place, pattern = _structure(design, covariance, by_cohort)
     count = structure.groups * len(structure.structure.free(np.eye(len(design.times))))
-    XY = check_design(design, count)
+    known = check_design(design, count)
     inside = f"{design.cohort}/{design.patient}" if by_cohort else str(design.patient)
     design = replace(design, formula=f"{design.formula} + {_SHORT[covariance]}({design.time} | {inside})")
-    patterns = marginal.prepare(design.y, design.X, design.patient_codes, place, len(design.times), pattern)
-    sigma = _moments(XY[:, -1] / patterns.scale, design.patient_codes, place, len(design.times))
+    patient, visits = design.patient_codes, len(design.times)
+    patterns = marginal.prepare(design.y, design.X, patient, place, visits, pattern, known=known)
+    sigma = _moments(known[0][:, -1] / patterns.scale, patient, place, visits)
     start = np.tile(structure.structure.free(sigma), structure.groups)
     try:
         fit = marginal.fit(patterns, structure, start, reml=method == "reml")
@@ -383,8 +384,8 @@ def fit_mmrm(
     -----
     Unstructured, Toeplitz and compound-symmetric covariances are linear in their variances and covariances, so Kenward
     and Roger's term of second derivatives, R_jk, is zero; for both AR(1) it is taken, in variances and the correlation
-    with the expected information, as pbkrtest does (SAS' DDFM=KR takes the observed one, which under drop-out gives fewer
-    df). Likelihood methods hold under drop-out that depends on what was observed (missing at random).
+    with the expected information, as pbkrtest does (SAS' DDFM=KR takes the observed one, which under drop-out gives
+    fewer df). Likelihood methods hold under drop-out that depends on what was observed (missing at random).
 
     References
     ----------

@@ -17,7 +17,7 @@ from implstats._check import Faults
 from implstats._core import mixed, residual
 from implstats._core.inference import Inference, infer
 from implstats._core.prediction import covariance_of_prediction, random_effects
-from implstats._core.structure import AliasedError, Block, Problem, least_squares
+from implstats._core.structure import AliasedError, Block, LeastSquares, Problem, least_squares
 from implstats._core.written import identified, infer_written
 from implstats.design import Design
 from implstats.design.residual import precision_of
@@ -33,20 +33,21 @@ PERFECT = 1e-26
 NO_ERROR = 1e-10
 
 
-def check_design(design: Design, variances: int) -> Floats:
-    """Return [Q residual] of the design, or refuse: too few rows, aliased terms, nothing left to explain."""
+def check_design(design: Design, variances: int) -> LeastSquares:
+    """Return least squares of the design, or refuse: too few rows, aliased terms, nothing left to explain."""
     n, p = design.X.shape
     if n <= p:
         raise DataError(f"{n} rows for {p} fixed effects; use fewer terms")
     if n - p < variances:
         raise DataError(f"{n} rows for {p} fixed effects and {variances} variances and correlations; use fewer terms")
     try:
-        XY = least_squares(design.y, design.X)[0]
+        known = least_squares(design.y, design.X)
     except AliasedError as error:
         raise aliased_terms(design, error) from None
-    if XY[:, -1] @ XY[:, -1] <= PERFECT * float(design.y @ design.y):
+    rest = known[0][:, -1]
+    if rest @ rest <= PERFECT * float(design.y @ design.y):
         raise perfect(design)
-    return XY
+    return known
 
 
 def aliased_terms(design: Design, error: AliasedError) -> DataError:
@@ -74,14 +75,14 @@ def fit_design(design: Design, method: str) -> tuple[Problem, mixed.Fit]:
     _check.one_of("method", method, METHODS)
     structure, blocks = design.noise.structure, blocks_of(design)
     covariances = sum(len(t.effects) * (len(t.effects) + 1) // 2 for t in design.terms)
-    check_design(design, covariances + structure.levels + (structure.position is not None))
+    known = check_design(design, covariances + structure.levels + (structure.position is not None))
     try:
         if not structure.plain and not identified(blocks, structure):
             raise DataError(
                 f"residual={_check.show(design.residual)}: with these visits it cannot be told from the random "
                 "effects; use fewer random effects, or residual='iid'"
             )
-        problem, fit = residual.fit(design.y, design.X, blocks, structure, reml=method == "reml")
+        problem, fit = residual.fit(design.y, design.X, blocks, structure, reml=method == "reml", known=known)
     except AliasedError as error:
         raise aliased_terms(design, error) from None
     except ConvergenceError as error:
