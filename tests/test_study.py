@@ -620,8 +620,8 @@ class TestWords:
     @pytest.mark.parametrize(
         ("option", "phrase"),
         [
-            ({}, "with Satterthwaite's degrees of freedom"),
-            ({"df": "kenward-roger"}, "Kenward and Roger's"),
+            ({}, "with Kenward and Roger's degrees of freedom"),
+            ({"df": "satterthwaite"}, "with Satterthwaite's degrees of freedom"),
             ({"correction": "none"}, "were not corrected"),
             ({"correction": "fdr_bh"}, "(Benjamini and Hochberg)"),
             ({"sd": "reference"}, "baseline standard deviation of before"),

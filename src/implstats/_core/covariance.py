@@ -34,9 +34,11 @@ def unbounded(value: Numbers, low: float) -> Numbers:
 
 def powers(rho: Numbers, gaps: NDArray[Any]) -> Numbers:
     """Return rho ** gaps, (...) and (m, m) to (..., m, m); a negative rho only has whole powers."""
-    whole = np.issubdtype(gaps.dtype, np.integer)
     base = rho[..., None, None]
-    return np.asarray(base**gaps if whole else np.exp(gaps * np.log(base)))
+    if not np.issubdtype(gaps.dtype, np.integer):
+        return np.asarray(np.exp(gaps * np.log(base)))
+    # By squares: a high power of a negative number through its logarithm would lose the imaginary part.
+    return np.asarray((base * base) ** (gaps // 2) * base ** (gaps % 2))
 
 
 class Structure(ABC):

@@ -32,7 +32,7 @@ Ints = NDArray[np.intp]
 Numbers = NDArray[Any]
 
 STEP = 1e-30
-SINGULAR = 1e-7
+SINGULAR = 1e-5
 
 
 class Covariance(Protocol):
@@ -246,7 +246,7 @@ class MarginalFit:
     convergence: Convergence
 
 
-def fit(patterns: Patterns, covariance: Covariance, start: Floats, *, reml: bool = True) -> MarginalFit:
+def fit(patterns: Patterns, covariance: ByVisit, start: Floats, *, reml: bool = True) -> MarginalFit:
     """Return the fitted model; `start` is u.
 
     Raises
@@ -269,8 +269,9 @@ def fit(patterns: Patterns, covariance: Covariance, start: Floats, *, reml: bool
     u = climb.theta
     phi = covariance.natural(u)
     V = covariance.matrices(phi)
-    ends = climb.decrement < GOOD_DECREMENT and bool(np.isfinite(V).all())
-    flat = ends and _smallest(V) < SINGULAR
+    finite = bool(np.isfinite(V).all())
+    ends = finite and climb.decrement < GOOD_DECREMENT
+    flat = finite and _smallest(covariance.sigmas(phi)) < SINGULAR
     message = "converged" if ends and not flat else "no optimum was reached"
     message = "the covariance of the visits is singular" if flat else message
     record = Convergence(
@@ -298,6 +299,6 @@ def fit(patterns: Patterns, covariance: Covariance, start: Floats, *, reml: bool
 
 
 def _smallest(V: Floats) -> float:
-    """Return the smallest eigenvalue of any pattern's correlation matrix."""
+    """Return the smallest eigenvalue of any group's correlation matrix."""
     sd = np.sqrt(np.einsum("kii->ki", V))
     return float(np.linalg.eigvalsh(V / (sd[:, :, None] * sd[:, None, :])).min())

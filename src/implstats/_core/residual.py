@@ -161,7 +161,8 @@ def fit(
     spread = ratios.min() / ratios.max()
     if climb.decrement > GOOD_DECREMENT or spread < EXTREME_RATIO or abs(rho or 0.0) > EXTREME_RHO:
         told = f"variance ratios {np.round(ratios, 6).tolist()}" + ("" if rho is None else f", rho {rho:.6f}")
-        record = replace(outer.last.convergence, converged=False) if outer.last else None
+        message = "the residuals' parameters ran to an edge"
+        record = replace(outer.last.convergence, converged=False, message=message) if outer.last else None
         raise ConvergenceError(
             f"the fit did not converge: the residuals' parameters end at {told}; use a simpler residual=, or fewer "
             "random effects",

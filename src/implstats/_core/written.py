@@ -282,7 +282,11 @@ def identified(blocks: Sequence[Block], residual: Residual) -> bool:
     """Return whether the visits can tell the residuals' parameters from the random effects' covariances."""
     n = len(residual.strata)
     Z = [b.Z / np.sqrt((b.Z**2).mean(axis=0)) for b in blocks]
-    _, covariance, _, _ = written(np.zeros(n), np.ones((n, 1)), blocks, Z, residual, scale=1.0)
+    try:
+        _, covariance, _, _ = written(np.zeros(n), np.ones((n, 1)), blocks, Z, residual, scale=1.0)
+    except ValueError:
+        # Too many rows hang together to be written out; whether the fit arrives has to tell.
+        return True
     roots = [np.eye(q)[np.tril_indices(q)] for q in covariance.sizes]
     phi = np.concatenate([*roots, np.ones(residual.levels), [] if covariance.gaps is None else [0.5]])
     slope = complex_step(covariance.matrices, phi).reshape(len(phi), -1)

@@ -64,7 +64,11 @@ def numeric(frame: pd.DataFrame, argument: str, name: Hashable, faults: Faults) 
     column = frame[name]
     nothing = np.full(len(frame), np.nan)
     if pd.api.types.is_datetime64_any_dtype(column.dtype):
-        remedy = "say time_unit='months' (or days, weeks, years)" if argument == "time" else "give a number"
+        remedies = {
+            "time": "say time_unit='months' (or days, weeks, years)",
+            "visit": "put them in windows with visits_from_dates",
+        }
+        remedy = remedies.get(argument, "give a number")
         faults.add(argument, name, "the column holds dates, not numbers", remedy)
         return nothing
     if isinstance(column.dtype, pd.CategoricalDtype) or not pd.api.types.is_numeric_dtype(column.dtype):

@@ -221,6 +221,12 @@ def growth_design(
             "shape='visits': times read from dates are no fixed visits; put them in windows with visits_from_dates"
         )
     shape = "linear" if dated and isinstance(shape, str) and shape == "auto" else shape
+    marginal = random == "none"
+    if marginal and len(visits.distinct) > MANY_TIMES:
+        raise DataError(
+            f"{time_argument}={_check.show(time)}: {len(visits.distinct)} distinct visits; "
+            "fit_growth takes irregular times"
+        )
     form = resolve(shape, visits.distinct, FIXED_VISITS + bool(visits.added))
     cells = _empty_cells(form, visits, roles)
     X, names, encoding, average = _fixed(visits, form, roles, cells)
@@ -260,7 +266,7 @@ def growth_design(
     if len(patients.levels) < X.shape[1]:
         raise DataError(
             f"patient={_check.show(patient)}: {len(patients.levels)} patients for {X.shape[1]} fixed effects; "
-            "use a simpler shape or fewer covariates"
+            + ("use fewer visits or covariates" if marginal else "use a simpler shape or fewer covariates")
         )
     sizes = {"patient": len(patients.levels)} | {
         t.group: len(t.levels) for t in terms if len(t.columns) == 1 and t.group != str(patient)
@@ -307,9 +313,11 @@ def _empty_cells(shape: Shape, visits: CheckedVisits, roles: Roles) -> frozenset
     cells = frozenset((int(c), float(visits.distinct[k])) for c, k in empty)
     for c, when in sorted(cells):
         if when == float(visits.distinct[0]) != visits.baseline:
+            said = "shape='visits'" if roles.time_argument == "time" else f"visit={_check.show(roles.time)}"
+            remedy = ", or say shape='linear'" if roles.time_argument == "time" else ""
             raise DataError(
-                f"shape='visits': cohort {_check.show(visits.cohorts.levels[c])} has no visit at "
-                f"{roles.time}={_check.show(when)}, the first time; leave that time out, or say shape='linear'"
+                f"{said}: cohort {_check.show(visits.cohorts.levels[c])} has no visit at "
+                f"{roles.time}={_check.show(when)}, the first time; leave that time out{remedy}"
             )
         if when == visits.baseline:
             raise DataError(

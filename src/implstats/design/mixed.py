@@ -195,7 +195,7 @@ def mixed_design(
             numeric(frame, "formula", name, faults)
     if kind == "ar1":
         numeric(frame, "residual", named[0], faults)
-    known = precision_of(frame, precision, faults) if precision is not None else None
+    known = precision_of(frame, precision, faults, ~np.isnan(y)) if precision is not None else None
     faults.settle()
     masks = {f"{parsed.outcome} missing": np.isnan(y)}
     columns = dict.fromkeys([*needed, *named])

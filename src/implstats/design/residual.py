@@ -32,6 +32,8 @@ Floats = NDArray[np.float64]
 RESIDUALS = ("iid", "by_cohort", "by_visit", "ar1")
 FEWEST = 3
 WHOLE = 1e-6
+MANY_STEPS = 1_000
+CLOSE = 0.05
 
 _BY = re.compile(r"\s*by\(\s*(?P<column>[^()|]+?)\s*\)\s*")
 _AR1 = re.compile(r"\s*ar1\(\s*(?P<time>[^()|]+?)\s*\|\s*(?P<group>[^()|]+?)\s*\)\s*")
@@ -118,8 +120,11 @@ def autoregressive(
             "keep one row per time"
         )
     step = float(gaps.min())
+    whole = np.abs(gaps / step - np.rint(gaps / step)).max() < WHOLE and gaps.max() < MANY_STEPS * step
+    if not whole and step < CLOSE * np.median(gaps):
+        # Two visits close together would make a step whose correlation is 1 to all digits.
+        step = float(np.median(gaps))
     places = (t - t.min()) / step
-    whole = np.abs(gaps / step - np.rint(gaps / step)).max() < WHOLE
     if whole:
         # Series may start at odds with each other; only gaps within one count.
         start = np.full(len(coded.levels), np.inf)
@@ -129,10 +134,12 @@ def autoregressive(
     return ResidualTerms(word, structure, time=time, step=step)
 
 
-def precision_of(frame: pd.DataFrame, column: Hashable, faults: Faults) -> Floats:
-    """Return each row's known precision; anything but a positive number is a fault."""
+def precision_of(
+    frame: pd.DataFrame, column: Hashable, faults: Faults, used: NDArray[np.bool_] | None = None
+) -> Floats:
+    """Return each row's known precision; anything but a positive number is a fault in a row that is used."""
     values = numeric(frame, "precision", column, faults)
-    bad = ~(values > 0)
+    bad = ~(values > 0) & (True if used is None else used)
     if not faults and bad.any():
         rows = _check.rows(frame.index[bad])
         faults.add("precision", column, f"missing, zero or negative in {rows}", "it is 1 / variance of a row's error")
@@ -148,6 +155,8 @@ def parse_residual(text: str) -> tuple[str, tuple[str, ...]]:
     """Return the kind of residuals that a text asks for, and the columns that it names."""
     if text == "iid":
         return "iid", ()
+    if not isinstance(text, str):
+        raise DataError(f"residual={_check.show(text)}: not text; write 'iid', 'by(column)' or 'ar1(time | group)'")
     if found := _BY.fullmatch(text):
         return "by", (found["column"],)
     if found := _AR1.fullmatch(text):

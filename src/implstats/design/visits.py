@@ -100,7 +100,7 @@ def checked_visits(
     _no_numbers_as_text(frame, covariates, faults)
     t = elapsed(frame, roles.time, roles.patient, time_unit, faults, roles.time_argument)
     if roles.precision is not None:
-        precision_of(frame, roles.precision, faults)
+        precision_of(frame, roles.precision, faults, frame[roles.outcome].notna().to_numpy())
     faults.settle()
     if from_column:
         frame, t, added = _with_baseline(frame, t, roles, covariates, faults)
@@ -168,7 +168,9 @@ def _columns_exist(frame: pd.DataFrame, roles: Roles, from_column: bool, faults:
         faults.ask(rhs.needed_columns, roles.adjust, frame.columns, "adjust") if roles.adjust is not None else []
     )
     faults.settle()
-    _roles_differ(roles, named, list(covariates), faults)
+    _roles_differ(
+        roles, named | ({} if roles.precision is None else {"precision": roles.precision}), covariates, faults
+    )
     return list(covariates)
 
 

@@ -54,9 +54,10 @@ class GrowthResult(MixedResult, CohortModel):
         return residual + sum(float(z @ G @ z) for z, G in zip(self.baseline_z(), self.fit.G, strict=True))
 
     def baseline_share(self) -> Floats:
-        """Return how much of the baseline's residual variance is each stratum's."""
-        at_start = self.design.noise.structure.strata[self.design.t == self.baseline]
-        return np.bincount(at_start, minlength=len(self.fit.ratios)) / len(at_start)
+        """Return what multiplies each stratum's variance in the mean residual variance at the baseline."""
+        structure, start = self.design.noise.structure, self.design.t == self.baseline
+        weight = np.bincount(structure.strata[start], 1 / structure.precision[start], len(self.fit.ratios))
+        return np.asarray(weight / start.sum())
 
     def baseline_z(self) -> list[Floats]:
         """Return every random term's columns at the baseline."""
@@ -208,8 +209,9 @@ def fit_growth(
         has its own change, and its own cohort difference in change.
     residual : {"iid", "by_cohort", "by_visit", "ar1"}
         Alike and independent; a variance for every cohort, or every visit; or a correlation that falls with the time
-        between two visits of a patient, rho ** (gap / step), step the smallest gap (continuous-time AR(1)). Patients'
-        own levels and slopes keep one covariance: where cohorts differ in these too, `fit_mmrm(by_cohort=True)`.
+        between two visits of a patient, rho ** (gap / step), the step being the smallest gap (the median one, if that is
+        more than 20 times as long): continuous-time AR(1). Patients' own levels and slopes keep one covariance; where
+        cohorts differ in these too, `fit_mmrm(by_cohort=True)`.
     precision : str, optional
         Column with the known precision of each row: its residual variance is sigma^2 / precision (the number of
         ratings that a mean is of). Not for propensity weights, which weigh patients.
@@ -303,7 +305,8 @@ def fit_mixed(
         sqrt, exp, I, Q.
     residual : str
         "iid"; "by(column)", a variance for every level of a column; or "ar1(time | group)", a correlation that falls
-        with the time between two rows of a group, rho ** (gap / step), step the smallest gap.
+        with the time between two rows of a group, rho ** (gap / step), the step being the smallest gap (the median
+        one, if that is more than 20 times as long).
     precision : str, optional
         Column with the known precision of each row: its residual variance is sigma^2 / precision.
     method : {"reml", "ml"}

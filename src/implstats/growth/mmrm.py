@@ -16,7 +16,7 @@ from implstats import _check
 from implstats._check import Faults
 from implstats._core import marginal
 from implstats._core.covariance import STRUCTURES
-from implstats._core.explicit import infer_marginal
+from implstats._core.explicit import infer_marginal, informed
 from implstats._core.inference import Inference
 from implstats._core.marginal import ByVisit, MarginalFit, Patterns, complex_step
 from implstats.design import GrowthDesign, growth_design
@@ -24,7 +24,7 @@ from implstats.design.growth import BETTER
 from implstats.errors import ConvergenceError, DataError
 from implstats.growth.cohorts import CohortModel
 from implstats.growth.fixed import METHODS
-from implstats.growth.models import check_design
+from implstats.growth.models import PERFECT, check_design
 from implstats.results import frozen, intervals, lock
 
 __all__ = ["COVARIANCES", "MMRMResult", "fit_mmrm", "mmrm_design", "mmrm_result"]
@@ -33,7 +33,10 @@ Floats = NDArray[np.float64]
 
 COVARIANCES = tuple(STRUCTURES)
 MISSING = ("drop", "raise")
-MANY_VISITS = 20
+# Free parameters that make a covariance with correlations: what the rows can tell does not depend on which.
+SOME = 0.3
+SMALL_SD = 1e-4
+VARIANCE_BY_VISIT = ("unstructured", "heterogeneous-ar1")
 MOST_ROWS = 5_000
 # As the R package mmrm abbreviates them.
 _SHORT = {
@@ -256,8 +259,6 @@ def _refuse_unknown(design: GrowthDesign, word: str, by_cohort: bool) -> None:
     """Refuse a covariance that the visits say nothing of."""
     said = f"covariance={_check.show(word)}"
     visits = len(design.times)
-    if visits > MANY_VISITS:
-        raise DataError(f"visit={_check.show(design.time)}: {visits} distinct visits; fit_growth takes irregular times")
     place = np.searchsorted(np.array(design.times), design.t)
     patients = int(design.patient_codes.max()) + 1
     for c, name in enumerate(design.cohorts if by_cohort else ("",)):
@@ -279,11 +280,31 @@ def _refuse_unknown(design: GrowthDesign, word: str, by_cohort: bool) -> None:
                 f"{said}: no patient{who} was seen at both {one} and {other}; say covariance='heterogeneous-ar1'"
             )
         count = int(seen.any(axis=1).sum())
+        if count == 1:
+            raise DataError(
+                f"by_cohort=True: cohort {_check.show(name)} has one patient, too few for a covariance of its own; "
+                "say by_cohort=False"
+            )
         means = 1 if by_cohort else len(design.cohorts)
         if word == "unstructured" and count < visits + means:
             raise DataError(
-                f"{said}: {count} patients{who} for {visits} visits; say covariance='ar1' or 'compound-symmetry'"
+                f"{said}: {count} patients{who} are too few for {visits} visits; "
+                "say covariance='ar1' or 'compound-symmetry'"
             )
+
+
+def _refuse_constant(design: GrowthDesign, residual: Floats, place: NDArray[np.intp], by_cohort: bool) -> None:
+    """Refuse a visit whose variance is zero: all patients of a cohort have the same outcome there."""
+    visits = len(design.times)
+    cell = place + (visits * design.cohort_codes if by_cohort else 0)
+    squares = np.bincount(cell, residual**2)
+    for k in np.flatnonzero((squares <= PERFECT * squares.sum()) & (np.bincount(cell) > 0)):
+        who = f" in cohort {_check.show(design.cohorts[k // visits])}" if by_cohort else ""
+        when = f"{design.time}={_check.show(design.times[k % visits])}"
+        raise DataError(
+            f"outcome={_check.show(design.outcome)}: no spread at {when}{who}; "
+            "leave that visit out, or say covariance='compound-symmetry'"
+        )
 
 
 def mmrm_design(frame: pd.DataFrame, faults: Faults | None = None, **roles: Any) -> GrowthDesign:
@@ -305,11 +326,21 @@ def mmrm_result(
     patterns = marginal.prepare(design.y, design.X, patient, place, visits, pattern, known=known)
     sigma = _moments(known[0][:, -1] / patterns.scale, patient, place, visits)
     start = np.tile(structure.structure.free(sigma), structure.groups)
+    if not informed(patterns, structure, np.full(len(start), SOME)):
+        rows = np.bincount(place, minlength=len(design.times))
+        few = _check.show(design.times[int(rows.argmin())])
+        raise DataError(
+            f"covariance={_check.show(covariance)}: too few rows to tell all its variances and correlations, once "
+            f"every cohort has its mean at every visit; leave out {design.time}={few}, which has {rows.min()}, "
+            "or use a simpler covariance"
+        )
+    if covariance in VARIANCE_BY_VISIT:
+        _refuse_constant(design, known[0][:, -1], place, by_cohort)
     try:
         fit = marginal.fit(patterns, structure, start, reml=method == "reml")
     except ConvergenceError as error:
         raise ConvergenceError(
-            f"{design.formula}: the fit did not converge: {error}; say a simpler covariance=, or leave out visits that "
+            f"{design.formula}: the fit did not converge: {error}; use a simpler covariance=, or leave out visits that "
             "few patients have",
             error.record,
         ) from None
@@ -321,8 +352,10 @@ def _moments(residual: Floats, patient: NDArray[np.intp], place: NDArray[np.intp
     table, seen = np.zeros((int(patient.max()) + 1, visits)), np.zeros((int(patient.max()) + 1, visits))
     table[patient, place], seen[patient, place] = residual, 1.0
     sigma = table.T @ table / np.maximum(seen.T @ seen, 1.0)
-    w, vectors = np.linalg.eigh(sigma)
-    return np.asarray((vectors * np.maximum(w, 0.05 * w.mean())) @ vectors.T)
+    sd = np.sqrt(np.diag(sigma))
+    sd = np.maximum(sd, SMALL_SD * sd.max())
+    w, vectors = np.linalg.eigh(sigma / np.outer(sd, sd))
+    return np.asarray(np.outer(sd, sd) * ((vectors * np.maximum(w, 0.05)) @ vectors.T))
 
 
 def fit_mmrm(

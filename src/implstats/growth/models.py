@@ -75,6 +75,7 @@ def fit_design(design: Design, method: str) -> tuple[Problem, mixed.Fit]:
     _check.one_of("method", method, METHODS)
     structure, blocks = design.noise.structure, blocks_of(design)
     covariances = sum(len(t.effects) * (len(t.effects) + 1) // 2 for t in design.terms)
+    _refuse_levels_that_change(design)
     known = check_design(design, covariances + structure.levels + (structure.position is not None))
     try:
         if not structure.plain and not identified(blocks, structure):
@@ -89,9 +90,25 @@ def fit_design(design: Design, method: str) -> tuple[Problem, mixed.Fit]:
         raise ConvergenceError(f"{design.formula}: {error}", error.record) from None
     except np.linalg.LinAlgError:
         raise perfect(design) from None
-    if fit.sigma2 < NO_ERROR * float(np.var(design.y)):
+    if residual_variance(design, fit).mean() < NO_ERROR * float(np.var(design.y)):
         raise perfect(design)
     return problem, fit
+
+
+def _refuse_levels_that_change(design: Design) -> None:
+    """Refuse AR(1) along rows of several levels: whitening would mix their random effects."""
+    structure = design.noise.structure
+    if structure.series is None:
+        return
+    later, earlier, _ = structure.previous()
+    for term in design.terms:
+        changed = term.of_row[later] != term.of_row[earlier]
+        if changed.any():
+            raise DataError(
+                f"residual={_check.show(design.residual)}: {term.group} changes along a series "
+                f"({_check.rows(design.labels[later[changed]])}), which AR(1) does not take; leave {term.group} out, "
+                "or say residual='iid'"
+            )
 
 
 def inference_of(design: Design, X: Floats, problem: Problem, fit: mixed.Fit) -> Inference:
@@ -99,6 +116,12 @@ def inference_of(design: Design, X: Floats, problem: Problem, fit: mixed.Fit) ->
     if design.noise.structure.plain:
         return infer(problem, fit)
     return infer_written(design.y, X, blocks_of(design), design.noise.structure, problem, fit)
+
+
+def residual_variance(design: Design, fit: mixed.Fit) -> Floats:
+    """Return the residual variance of every row."""
+    structure = design.noise.structure
+    return np.asarray(fit.sigma2 * fit.ratios[structure.strata] / structure.precision)
 
 
 def boundary_words(design: Design, fit: mixed.Fit) -> list[str]:
@@ -112,7 +135,7 @@ def boundary_words(design: Design, fit: mixed.Fit) -> list[str]:
         gone = [
             e
             for e, v, z in zip(term.effects, variances, (term.Z**2).mean(axis=0), strict=True)
-            if v * z <= 1e-10 * fit.sigma2
+            if v * z <= 1e-10 * residual_variance(design, fit).mean()
         ]
         if gone:
             said.append(f"the variance of {' and '.join(gone)} between {groups} is 0")
@@ -220,13 +243,15 @@ class MixedResult(FixedEffects):
             return self._residual_sd**2
         noise = self.design.noise
         strata = np.zeros(len(frame), dtype=np.intp)
+        faults = Faults()
+        for column in (noise.column, noise.precision):
+            if column is not None and column not in frame.columns:
+                faults.say(f"newdata: no column {_check.show(column)}{_check.nearest(column, frame.columns)}")
+        faults.settle()
         if noise.levels:
             strata = noise.strata(frame[noise.column].tolist(), "newdata")
         precision = np.ones(len(frame))
         if noise.precision is not None:
-            faults = Faults()
-            _check.columns(frame, faults, newdata=noise.precision)
-            faults.settle()
             precision = precision_of(frame, noise.precision, faults)
             faults.settle()
         return np.asarray(self.fit.sigma2 * self.fit.ratios[strata] / precision)
