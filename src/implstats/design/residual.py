@@ -33,7 +33,6 @@ RESIDUALS = ("iid", "by_cohort", "by_visit", "ar1")
 FEWEST = 3
 WHOLE = 1e-6
 MANY_STEPS = 1_000
-CLOSE = 0.05
 
 _BY = re.compile(r"\s*by\(\s*(?P<column>[^()|]+?)\s*\)\s*")
 _AR1 = re.compile(r"\s*ar1\(\s*(?P<time>[^()|]+?)\s*\|\s*(?P<group>[^()|]+?)\s*\)\s*")
@@ -120,10 +119,10 @@ def autoregressive(
             "keep one row per time"
         )
     step = float(gaps.min())
-    whole = np.abs(gaps / step - np.rint(gaps / step)).max() < WHOLE and gaps.max() < MANY_STEPS * step
-    if not whole and step < CLOSE * np.median(gaps):
-        # Two visits close together would make a step whose correlation is 1 to all digits.
-        step = float(np.median(gaps))
+    whole = np.abs(gaps / step - np.rint(gaps / step)).max() < WHOLE
+    if gaps.max() > MANY_STEPS * step:
+        # Two visits within a moment would make a step whose correlation is 1 to all digits.
+        step, whole = float(np.median(gaps)), False
     places = (t - t.min()) / step
     if whole:
         # Series may start at odds with each other; only gaps within one count.

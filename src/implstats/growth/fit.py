@@ -209,9 +209,9 @@ def fit_growth(
         has its own change, and its own cohort difference in change.
     residual : {"iid", "by_cohort", "by_visit", "ar1"}
         Alike and independent; a variance for every cohort, or every visit; or a correlation that falls with the time
-        between two visits of a patient, rho ** (gap / step), the step being the smallest gap (the median one, if that is
-        more than 20 times as long): continuous-time AR(1). Patients' own levels and slopes keep one covariance; where
-        cohorts differ in these too, `fit_mmrm(by_cohort=True)`.
+        between two visits of a patient, rho ** (gap / step), the step being the smallest gap (the median one, if the
+        longest is 1,000 times as long): continuous-time AR(1). Patients' own levels and slopes keep one covariance;
+        where cohorts differ in these too, `fit_mmrm(by_cohort=True)`.
     precision : str, optional
         Column with the known precision of each row: its residual variance is sigma^2 / precision (the number of
         ratings that a mean is of). Not for propensity weights, which weigh patients.
@@ -306,7 +306,7 @@ def fit_mixed(
     residual : str
         "iid"; "by(column)", a variance for every level of a column; or "ar1(time | group)", a correlation that falls
         with the time between two rows of a group, rho ** (gap / step), the step being the smallest gap (the median
-        one, if that is more than 20 times as long).
+        one, if the longest is 1,000 times as long).
     precision : str, optional
         Column with the known precision of each row: its residual variance is sigma^2 / precision.
     method : {"reml", "ml"}
