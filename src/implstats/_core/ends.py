@@ -28,6 +28,8 @@ ROUNDS = 40
 # How near the rise must be before a straight line leads to the end.
 CLOSE = 1e-4
 NOTHING = 1e-6
+# In standard errors: what is less than this stands on its limit.
+ON_THE_EDGE = 1e-3
 
 
 def profile_ends(
@@ -66,16 +68,23 @@ def profile_ends(
         return np.asarray(np.einsum("bj,bj->b", a, covariance.natural(where)))
 
     edge = np.where(side < 0, limits[which, 0], limits[which, 1])
+    # A variance at zero has no standard error; how far it is lifted serves as one.
+    spread = np.maximum(spread, np.abs(value(np.tile(covariance.lifted(u), (2 * k, 1))) - start))
+    on_edge = np.abs(start - edge) < ON_THE_EDGE * spread
     search = _Search(start, side * spread * np.sqrt(wanted), np.sqrt(wanted))
-    at_u, found = np.tile(u, (2 * k, 1)), np.full(2 * k, np.nan)
+    inner, found = np.tile(u, (2 * k, 1)), np.where(on_edge, edge, np.nan)
     for _ in range(ROUNDS):
         left = np.flatnonzero(np.isnan(found))
         if not len(left):
             break
         stiff = STIFFNESS / np.minimum(spread, np.abs(start - edge) / 4)[left] ** 2
-        at_u[left] = _climbed(model, covariance, a[left], at_u[left], search.aim[left], stiff, curvature)
-        here, rise = value(at_u)[left], np.sqrt(np.maximum(model(at_u[left])[0] - best, 0.0))
+        reached = _climbed(model, covariance, a[left], inner[left], search.aim[left], stiff, curvature)
+        here = np.einsum("bj,bj->b", a[left], covariance.natural(reached))
+        rise = np.sqrt(np.maximum(model(reached)[0] - best, 0.0))
         search.take(left, here, rise)
+        short = rise < np.sqrt(wanted)
+        # The next climb starts on this side of the end: beyond it a variance may have fallen to zero, for good.
+        inner[left[short]] = reached[short]
         arrived = np.abs(rise - np.sqrt(wanted)) < CLOSE * np.sqrt(wanted)
         found[left[arrived]] = search.on_a_line(left)[arrived]
         near = np.isfinite(edge[left]) & (np.abs(here - edge[left]) <= NOTHING * np.abs(start[left] - edge[left]))
@@ -114,8 +123,8 @@ class _Search:
         inner, outer = self.inner[:, rows], self.outer[:, rows]
         with np.errstate(invalid="ignore", divide="ignore"):
             share = (self.wanted - inner[2]) / (outer[2] - inner[2])
-        ends = inner[1] + share * (outer[1] - inner[1])
-        return np.asarray(np.where(np.isfinite(ends), ends, inner[1]))
+            onward = self.start[rows] + (inner[1] - self.start[rows]) * self.wanted / inner[2]
+        return np.asarray(np.where(np.isnan(outer[1]), onward, inner[1] + share * (outer[1] - inner[1])))
 
 
 def _climbed(
@@ -128,8 +137,9 @@ def _climbed(
             value, slope, _ = model(where)
             gap = np.einsum("bj,bj->b", a[rows], covariance.natural(where)) - aim[rows]
             turn = np.einsum("rbj,bj->br", complex_step(covariance.natural, where), a[rows])
-        return value + stiff[rows] * gap**2, slope + 2 * (stiff[rows] * gap)[:, None] * turn
+            return value + stiff[rows] * gap**2, slope + 2 * (stiff[rows] * gap)[:, None] * turn
 
+    start = covariance.lifted(start)
     turn = np.einsum("rbj,bj->br", complex_step(covariance.natural, start), a)
     bent = curvature + 2 * stiff[:, None, None] * turn[:, :, None] * turn[:, None, :]
     return climb(at, start, bent)[0]

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from implstats._core.inference import Derived, Inference, conclude, inverse, projected, slopes
-from implstats._core.marginal import Covariance, MarginalFit, Patterns, complex_step, evaluate
+from implstats._core.inference import Derived, Inference, conclude, inverse, slopes
+from implstats._core.marginal import Covariance, MarginalFit, Patterns, complex_step
 
-__all__ = ["derived", "infer_marginal", "informed", "second_derivatives"]
+__all__ = ["derived", "infer_marginal", "second_derivatives"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
@@ -23,7 +23,6 @@ Numbers = NDArray[Any]
 
 LARGEST = 4_000_000
 STEP = 1e-5
-UNINFORMED = 1e-9
 
 
 def second_derivatives(function: Callable[[Numbers], Numbers], at: Floats) -> Floats:
@@ -87,15 +86,3 @@ def infer_marginal(patterns: Patterns, covariance: Covariance, fit: MarginalFit)
     found = derived(patterns.Mc, patterns.pattern_c, patterns.counts, fit.V, dV, d2V, v)
     A = 2 * inverse(slopes(fit.reml, fit.P0, found)[0])
     return conclude(fit.reml, patterns.scale**2, patterns.Rx, fit.P0, found, A, (), ())
-
-
-def informed(patterns: Patterns, covariance: Covariance, u: Floats) -> bool:
-    """Return whether the rows tell all parameters, once the fixed effects have taken what is theirs."""
-    phi = covariance.natural(u)
-    V, dV = covariance.matrices(phi), complex_step(covariance.matrices, phi)
-    found = evaluate(patterns.C, patterns.counts, patterns.n - patterns.p, V[None], reml=True)
-    v = np.append(-found.b[0], 1.0)
-    sums = derived(patterns.Mc, patterns.pattern_c, patterns.counts, V, dV, None, v)
-    size = np.sqrt(np.diag(sums.t))
-    information = projected(found.Sxx_inverse[0], sums) / np.outer(size, size)
-    return bool(np.linalg.eigvalsh(information)[0] > UNINFORMED)

@@ -21,7 +21,7 @@ from implstats._core.mixed import Fit
 from implstats._core.structure import Problem, Second
 
 __all__ = ["LARGEST_COMPONENT", "Component", "Derived", "Inference", "components", "conclude", "infer", "inverse"]
-__all__ += ["largest_component", "phi_covariance", "projected", "slopes"]
+__all__ += ["largest_component", "phi_covariance", "slopes"]
 
 Floats = NDArray[np.float64]
 
@@ -363,7 +363,7 @@ class Derived:
     m2: Floats | None = None
 
 
-def projected(P0: Floats, derived: Derived) -> Floats:
+def _projected(P0: Floats, derived: Derived) -> Floats:
     """Return tr(P V_j P V_k), P = V^-1 - V^-1 X P0 X'V^-1."""
     P0F = np.einsum("pq,jqr->jpr", P0, derived.F)
     return np.asarray(derived.t - 2 * np.einsum("pq,jkqp->jk", P0, derived.Q) + np.einsum("jpq,kqp->jk", P0F, P0F))
@@ -372,7 +372,7 @@ def projected(P0: Floats, derived: Derived) -> Floats:
 def slopes(reml: bool, P0: Floats, derived: Derived) -> tuple[Floats, Floats]:
     """Return second and first derivatives of -2 l with respect to phi."""
     d = derived
-    hessian = 2 * (d.g - d.f @ P0 @ d.f.T) - (projected(P0, d) if reml else d.t)
+    hessian = 2 * (d.g - d.f @ P0 @ d.f.T) - (_projected(P0, d) if reml else d.t)
     if d.R is not None and d.tau2 is not None and d.m2 is not None:
         hessian = hessian + d.tau2 - d.m2 - (np.einsum("pq,jkqp->jk", P0, d.R) if reml else 0.0)
     slope = (d.tau - np.einsum("pq,jqp->j", P0, d.F) if reml else d.tau) - d.m
@@ -392,7 +392,7 @@ def conclude(
     """Return what tests need, given the covariance A of phi; with Kenward and Roger's adjustment under REML."""
     PA = w = None
     if reml:
-        w = inverse(projected(P0, derived) / 2)
+        w = inverse(_projected(P0, derived) / 2)
         F, Q = derived.F, derived.Q
         lost = np.einsum("jk,jkpq->pq", w, Q - np.einsum("jpq,qr,krs->jkps", F, P0, F))
         if derived.R is not None:

@@ -25,7 +25,7 @@ from implstats._core.structure import LeastSquares, compress, least_squares
 from implstats.errors import ConvergenceError
 
 __all__ = ["ByVisit", "Covariance", "Evaluated", "MarginalFit", "Patterns", "complex_step", "criterion"]
-__all__ += ["evaluate", "fit", "prepare", "products"]
+__all__ += ["SINGULAR", "evaluate", "fit", "prepare", "products", "smallest"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
@@ -44,6 +44,9 @@ class Covariance(Protocol):
 
     def natural(self, u: Numbers) -> Numbers:
         """Return phi (..., J)."""
+
+    def lifted(self, u: Floats) -> Floats:
+        """Return u (..., r) off every boundary, as a root that is zero would stay so whatever the slope in V."""
 
     def matrices(self, phi: Numbers) -> Numbers:
         """Return V (..., K, m, m); places that a pattern has not are those of an identity."""
@@ -68,6 +71,9 @@ class ByVisit:
     def natural(self, u: Numbers) -> Numbers:
         phi = self.structure.natural(self._each(u))
         return phi.reshape(*u.shape[:-1], -1)
+
+    def lifted(self, u: Floats) -> Floats:
+        return u
 
     def sigmas(self, phi: Numbers) -> Numbers:
         """Return the covariance of all visits of every group (..., G, m, m)."""
@@ -271,7 +277,7 @@ def fit(patterns: Patterns, covariance: ByVisit, start: Floats, *, reml: bool = 
     V = covariance.matrices(phi)
     finite = bool(np.isfinite(V).all())
     ends = finite and climb.decrement < GOOD_DECREMENT
-    flat = finite and _smallest(covariance.sigmas(phi)) < SINGULAR
+    flat = finite and bool(smallest(covariance.sigmas(phi)) < SINGULAR)
     message = "converged" if ends and not flat else "no optimum was reached"
     message = "the covariance of the visits is singular" if flat else message
     record = Convergence(
@@ -298,7 +304,10 @@ def fit(patterns: Patterns, covariance: ByVisit, start: Floats, *, reml: bool = 
     )
 
 
-def _smallest(V: Floats) -> float:
-    """Return the smallest eigenvalue of any group's correlation matrix."""
-    sd = np.sqrt(np.einsum("kii->ki", V))
-    return float(np.linalg.eigvalsh(V / (sd[:, :, None] * sd[:, None, :])).min())
+def smallest(sigmas: Floats) -> Floats:
+    """Return the smallest eigenvalue of any group's correlation matrix, (..., G, m, m) to (...)."""
+    with np.errstate(all="ignore"):
+        sd = np.sqrt(np.einsum("...ii->...i", sigmas))
+        correlation = sigmas / (sd[..., :, None] * sd[..., None, :])
+    known = np.isfinite(correlation).all(axis=(-2, -1), keepdims=True)
+    return np.asarray(np.linalg.eigvalsh(np.where(known, correlation, 0.0)).min(axis=(-2, -1)))

@@ -46,6 +46,9 @@ LARGEST_UNIT = 1_000
 EMPTY_DIRECTION = 1e-10
 # Variances relative to the residual's: what counts as none, and what such a direction gets as a start.
 NO_VARIANCE, SOME_VARIANCE = 1e-4, 0.05
+# A root with a smaller diagonal, or a smaller correlation, may stand on a false boundary, where the criterion is flat;
+# it starts from LIFT.
+FLAT, LIFT = 1e-2, 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +95,16 @@ class Written:
         rho = between(u[..., -1:], self.lowest)
         return np.concatenate([*out, np.exp(u[..., start : start + 1]), rho], axis=-1)
 
+    def lifted(self, u: Floats) -> Floats:
+        """Return u (..., r) off every boundary."""
+        diagonal = [r == s for _, r, s in self.pairs]
+        roots = np.array([*diagonal, *[False] * (u.shape[-1] - len(diagonal))])
+        off = np.where(roots & (np.abs(u) < FLAT), LIFT, u)
+        if self.gaps is not None and self.lowest == 0:
+            flat, lift = unbounded(np.array([FLAT, LIFT]), self.lowest)
+            off[..., -1] = np.where(off[..., -1] < flat, lift, off[..., -1])
+        return off
+
     def matrices(self, phi: Numbers) -> Numbers:
         """Return V (..., K, m, m)."""
         V = np.tensordot(phi[..., : len(self.parts)], self.parts, (-1, 0)) + self.absent
@@ -121,7 +134,7 @@ def free(fit: Fit, lowest: float) -> Floats:
         lower = np.linalg.cholesky((vectors * some) @ vectors.T)
         u += lower[np.tril_indices(len(lower))].tolist()
     u += np.log(fit.ratios).tolist()
-    return np.array(u + ([] if not fit.rho else [float(unbounded(np.array(fit.rho), lowest))]))
+    return np.array(u + ([] if fit.rho is None else [float(unbounded(np.array(fit.rho or LIFT), lowest))]))
 
 
 def _units(blocks: Sequence[Block], residual: Residual, n: int) -> tuple[Ints, int]:

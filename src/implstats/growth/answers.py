@@ -335,8 +335,9 @@ class CohortAnswers:
         _check.one_of("method", method, ("fieller", "delta", "bootstrap"))
         _check.one_of("as_", as_, ("retained", "times"))
         if method == "bootstrap":
-            from implstats.growth.bootstrap import bootstrap
+            from implstats.growth.bootstrap import FEWEST, bootstrap
 
+            draws = _check.whole("draws", draws, least=FEWEST, remedy="999 serve 95 % intervals")
             return bootstrap(self, n=draws, rng=rng).retained_improvement(at, as_=as_, level=level)  # type: ignore[arg-type]
         sign, times = self._sign(), self._times(at, later=True)
         labels, change, other, covariance, freedom = [], [], [], [], []

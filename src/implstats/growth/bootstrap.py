@@ -168,6 +168,13 @@ class Bootstrap(Result):
         """The interval that is made unless another is asked for."""
         return "percentile" if self.left_out is None else "bca"
 
+    @property
+    def unit(self) -> str:
+        """What is drawn: the patient, or for fit_mixed the factor with most levels."""
+        if isinstance(self.result, CohortModel):
+            return str(self.result.patient)
+        return str(max(self.result.design.terms, key=lambda term: len(term.levels)).group)
+
     def _interval(self, interval: str | None) -> str:
         if interval is None:
             return self.default
@@ -181,7 +188,7 @@ class Bootstrap(Result):
 
     def _answers(self) -> CohortModel:
         if not isinstance(self.result, CohortModel):
-            raise DataError("fit_mixed knows no cohorts; ask tidy() or contrast(), or fit the model with fit_growth")
+            raise DataError("fit_mixed knows no cohorts; ask tidy() or variances(), or fit the model with fit_growth")
         return self.result
 
     def _resampled(
@@ -267,12 +274,20 @@ class Bootstrap(Result):
         def in_order(versions: Versions) -> Floats:
             C = len(result.cohorts)
             change = (versions.draws.beta @ rows.T).reshape(len(versions.dfs), C, -1)
-            d = change / versions.sds(sd)[:, :, None]
-            return np.concatenate([d[:, 0], *(x for c in range(1, C) for x in (d[:, c], d[:, c] - d[:, 0]))], axis=1)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                d = change / versions.sds(sd)[:, :, None]
+                parts = [d[:, 0], *(x for c in range(1, C) for x in (d[:, c], d[:, c] - d[:, 0]))]
+            return np.concatenate(parts, axis=1)
 
+        draws = in_order(self.versions)
+        if none := int((~np.isfinite(draws)).any(axis=1).sum()):
+            raise DataError(
+                f"sd={_check.show(sd)}: in {none} of {len(draws)} draws the patients seen at "
+                f"{result.time}={_check.show(result.baseline)} are too few for an SD; say sd='model'"
+            )
         left_out = None if self.left_out is None else in_order(self.left_out)
         title = f"Standardised improvement d in {result.outcome}, positive is better"
-        return self._resampled(title, labels, table.estimate, in_order(self.versions), left_out, interval, level)
+        return self._resampled(title, labels, table.estimate, draws, left_out, interval, level)
 
     def retained_improvement(
         self, at: Any = None, *, as_: str = "retained", interval: str | None = None, level: float = 0.95
@@ -330,17 +345,18 @@ class Bootstrap(Result):
             said.append(f"{self.failed} more draws could not be fitted")
         if self.kind == "patients":
             groups = dict.fromkeys(t.group for t in self.result.design.terms)
-            others = [g for g in groups if g != str(getattr(self.result, "patient", g)) and ":" not in g]
+            others = [g for g in groups if g != self.unit and ":" not in g]
             if others:
-                said.append(f"patients are drawn, {', '.join(others)} are not: which ones were met is left out")
+                said.append(f"{self.unit} is drawn, {', '.join(others)} is not: which ones were met is left out")
         if self.call.get("rng") is None:
             said.append("without rng= the draws, and so the intervals, differ a little from call to call")
         return said
 
     def header(self) -> list[str]:
         """Return what was drawn, and how many."""
-        what = "patients drawn with replacement, within their cohort" if self.kind == "patients" else ""
-        what = what or "outcomes drawn from the fitted model"
+        within = ", within their cohort" if isinstance(self.result, CohortModel) else ""
+        drawn = {"patients": f"levels of {self.unit} drawn with replacement{within}"}
+        what = drawn.get(self.kind, "outcomes drawn from the fitted model")
         name = "BCa" if self.default == "bca" else "percentile"
         return [
             f"Bootstrap of {self.result.formula}: {len(self.versions.dfs)} draws, {what}; 95% {name} intervals",
@@ -405,11 +421,11 @@ def bootstrap(
     if not isinstance(result, FixedEffects):
         raise DataError(f"result: a {type(result).__name__} is not a fitted model; give what fit_growth returns")
     faults = Faults()
-    faults.ask(_check.whole, "n", n, least=FEWEST, remedy="999 serve 95 % intervals")
+    n = faults.ask(_check.whole, "n", n, least=FEWEST, remedy="999 serve 95 % intervals")
     faults.ask(_check.one_of, "kind", kind, KINDS)
     faults.ask(_check.whole, "workers", workers)
+    seed = faults.ask(_parallel.seed_of, rng)
     faults.settle()
-    seed = _parallel.seed_of(rng)
     refits = Refits(result)
     sizes = [min(BLOCK, n - start) for start in range(0, n, BLOCK)]
     parts = _parallel.run(_block, [(refits, kind, size, seed, key) for key, size in enumerate(sizes)], workers)
@@ -423,7 +439,8 @@ def bootstrap(
         with _parallel.one_thread():
             alone = versions_of(refits, 1.0 - np.eye(len(refits.patients)))
         left_out, stratum = alone.kept(), stratum[alone.draws.good]
-    call = {"n": n, "rng": rng if isinstance(rng, int) else None, "kind": kind}
+    named = int(rng) if isinstance(rng, int | np.integer) else rng and "Generator"
+    call = {"n": n, "rng": named, "kind": kind}
     return Bootstrap(call, result, kind, versions, left_out, stratum, failed)
 
 

@@ -16,7 +16,7 @@ from implstats import _check
 from implstats._check import Faults
 from implstats._core import marginal
 from implstats._core.covariance import STRUCTURES
-from implstats._core.explicit import infer_marginal, informed
+from implstats._core.explicit import infer_marginal
 from implstats._core.inference import Inference
 from implstats._core.marginal import ByVisit, MarginalFit, Patterns, complex_step
 from implstats.design import GrowthDesign, growth_design
@@ -33,8 +33,6 @@ Floats = NDArray[np.float64]
 
 COVARIANCES = tuple(STRUCTURES)
 MISSING = ("drop", "raise")
-# Free parameters that make a covariance with correlations: what the rows can tell does not depend on which.
-SOME = 0.3
 SMALL_SD = 1e-4
 VARIANCE_BY_VISIT = ("unstructured", "heterogeneous-ar1")
 MOST_ROWS = 5_000
@@ -293,6 +291,24 @@ def _refuse_unknown(design: GrowthDesign, word: str, by_cohort: bool) -> None:
             )
 
 
+def _told(design: GrowthDesign, place: NDArray[np.intp], word: str, by_cohort: bool) -> bool:
+    """Return whether every parameter has patients that tell of it, once every cohort has its mean at every visit."""
+    visits, patients = len(design.times), int(design.patient_codes.max()) + 1
+    cell = design.cohort_codes * visits + place
+    # A row that is alone in its cohort and visit is its own mean.
+    tells = np.bincount(cell)[cell] > 1
+    for c in range(len(design.cohorts) if by_cohort else 1):
+        rows = tells & (design.cohort_codes == c) if by_cohort else tells
+        seen = np.zeros((patients, visits))
+        seen[design.patient_codes[rows], place[rows]] = 1.0
+        together = seen.T @ seen
+        bands = np.array([np.diag(together, k).sum() for k in range(visits)])
+        asked: dict[str, Floats] = {"unstructured": together, "heterogeneous-ar1": np.diag(together), "toeplitz": bands}
+        if asked.get(word, bands[:1]).min() == 0 or bands[1:].sum() == 0:
+            return False
+    return True
+
+
 def _refuse_constant(design: GrowthDesign, residual: Floats, place: NDArray[np.intp], by_cohort: bool) -> None:
     """Refuse a visit whose variance is zero: all patients of a cohort have the same outcome there."""
     visits = len(design.times)
@@ -326,7 +342,7 @@ def mmrm_result(
     patterns = marginal.prepare(design.y, design.X, patient, place, visits, pattern, known=known)
     sigma = _moments(known[0][:, -1] / patterns.scale, patient, place, visits)
     start = np.tile(structure.structure.free(sigma), structure.groups)
-    if not informed(patterns, structure, np.full(len(start), SOME)):
+    if not _told(design, place, covariance, by_cohort):
         rows = np.bincount(place, minlength=len(design.times))
         few = _check.show(design.times[int(rows.argmin())])
         raise DataError(

@@ -63,7 +63,9 @@ def _of_patterns(result: MixedResult | MMRMResult, level: float) -> Floats:
     slopes, limits = _functions(road, u)
     bent = curvature(data, covariance, u, reml)
     ends = profile_ends(data, covariance, u, bent, slopes, limits, level, reml=reml)
-    return np.where(np.isinf(limits[:, 1:]), data.scale * np.sqrt(ends), ends)
+    variances = np.isinf(limits[:, 1])
+    ends[variances] = data.scale * np.sqrt(ends[variances])
+    return ends
 
 
 def _functions(road: Together, u: Floats) -> tuple[Floats, Floats]:

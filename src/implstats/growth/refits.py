@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from implstats._core import residual as residuals
 from implstats._core.many import Refitted, Sums, batches, refit
-from implstats._core.marginal import Covariance, Patterns, criterion
+from implstats._core.marginal import SINGULAR, Covariance, Patterns, complex_step, criterion, smallest
 from implstats._core.mixed import Fit
 from implstats._core.structure import Block, level_sums
 from implstats._core.written import Written, free, rotated, scaled_blocks, written
@@ -34,6 +34,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
 
 SMALL_VARIANCE = 1e-5
+SMALL_CORRELATION = 1e-3
 FALSE_SLOPE = 1e-3
 LOST = 1e-9
 STEP = 1e-5
@@ -136,7 +137,11 @@ class Refits:
         def recoded(codes: Ints) -> tuple[Ints, int]:
             if np.array_equal(codes, self.patient_of_row):
                 return own, len(copies)
-            levels, values = np.unique(codes[rows], return_inverse=True)
+            pairs = len(np.unique(np.column_stack([codes, self.patient_of_row]), axis=0))
+            # What lies within the unit that is drawn is drawn with it.
+            within = pairs == len(np.unique(codes))
+            copy = own * (int(codes.max()) + 1) if within else 0
+            levels, values = np.unique(codes[rows] + copy, return_inverse=True)
             return values.astype(np.intp), len(levels)
 
         blocks = [Block(*recoded(term.of_row), term.Z[rows]) for term in design.terms]
@@ -273,7 +278,11 @@ class Together:
         deviance += 2 * float(np.log(np.diag(data.Rx)).sum()) if reml else 0.0
         phi = self.covariance.natural(found.u)
         variances, total = self._on_user_scale(phi)
-        return Draws(beta, deviance, variances, total, found.good), self._false(found, phi)
+        good = found.good
+        if isinstance(self.result, MMRMResult):
+            # As in a fit of its own: without a bound the criterion falls for ever towards a singular covariance.
+            good = good & (smallest(self.result.structure().sigmas(phi)) > SINGULAR)
+        return Draws(beta, deviance, variances, total, good), self._false(found, phi)
 
     def _false(self, found: Refitted, phi: Floats) -> Floats:
         """Return 1 where a variance stopped at zero though the criterion falls towards more of it."""
@@ -292,6 +301,11 @@ class Together:
             N = vectors * (w < SMALL_VARIANCE * residual[:, None])[:, None]
             lowest = np.linalg.eigvalsh(np.swapaxes(N, 1, 2) @ D @ N)[:, 0]
             false[lowest * residual < -FALSE_SLOPE] = 1.0
+        if self.mixed.gaps is not None and self.mixed.lowest == 0:
+            near = phi.copy()
+            near[:, -1] = SMALL_CORRELATION
+            turn = np.einsum("bkij,bkij->b", found.D, complex_step(self.mixed.matrices, near)[-1])
+            false[(phi[:, -1] < SMALL_CORRELATION) & (turn < -FALSE_SLOPE)] = 1.0
         return false
 
     def _on_user_scale(self, phi: Floats) -> tuple[Floats, Floats]:
@@ -320,7 +334,7 @@ class Together:
         strata = scale2 * phi[:, start : start + len(result.fit.ratios)]
         columns += list(strata.T)
         if result.fit.rho is not None:
-            columns.append(phi[:, -1] if result.fit.rho else np.zeros(len(phi)))
+            columns.append(phi[:, -1])
         share = result.baseline_share() if isinstance(result, GrowthResult) else np.full(strata.shape[1], np.nan)
         return np.column_stack(columns), total + strata @ share
 
@@ -368,8 +382,6 @@ def _of_mixed(result: MixedResult) -> Together:
         sums = Sums(data, counts, rest, rest_rows)
         constants = sums_of(-np.log(structure.precision))
     else:
-        if fit.rho == 0.0:
-            structure = residuals.Residual(structure.strata, structure.levels, structure.precision)
         data, covariance, unit, place = written(
             design.y, design.X, blocks, scaled_blocks(result.problem, blocks), structure, scale=scale
         )
