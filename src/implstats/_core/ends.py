@@ -1,8 +1,8 @@
 """Profile-likelihood intervals of a model's variances and correlations, all ends climbing at once.
 
 The end of an interval is where the criterion, at its best for a given value of the parameter, has risen by a quantile
-of chi-square(1). A point of that profile is the minimum of criterion + stiffness (value - aim)^2: exact at the value where
-it ends, whatever the aim; the aim is moved until the rise is right.
+of chi-square(1). A point of that profile is the minimum of criterion + stiffness (value - aim)^2: exact at the value
+where it ends, whatever the aim; the aim is moved until the rise is right.
 """
 
 from __future__ import annotations

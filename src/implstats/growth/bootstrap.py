@@ -403,8 +403,8 @@ def bootstrap(
     -----
     Every draw is a full fit, its variances included. Fits of one grouping factor, and MMRM, climb together on
     sufficient statistics; with several factors each draw is fitted from its rows, and only patients are drawn. In
-    simulated studies (tests/simulation/table.md) these intervals covered 91 to 95 % with 20 patients in a cohort and 95 %
-    with 100; the model's own, with Kenward and Roger's df, covered 95 % in both, and stay the default.
+    simulated studies (tests/simulation/table.md) these intervals covered 91 to 95 % with 20 patients in a cohort and
+    95 % with 100; the model's own, with Kenward and Roger's df, covered 95 % in both, and stay the default.
 
     References
     ----------
