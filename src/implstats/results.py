@@ -112,7 +112,7 @@ COLUMNS: Mapping[str, str] = MappingProxyType(
         "reading": "what the number says, in words",
         "student_residual": "residual / its own standard error",
         "marginal_residual": "observed - fixed",
-        "whitened_residual": "marginal residuals of a patient, uncorrelated and of variance one by the model's covariance",
+        "whitened_residual": "a patient's marginal residuals, made uncorrelated and of variance one by the model",
         "std_effect": "predicted random effect / SD that predictions should have",
         "cooks_distance": "change of all fixed effects without the level, in units of their covariance, / p",
         "dfbetas": "(estimate - estimate without the level) / standard error",
