@@ -30,6 +30,7 @@ _ROOMS = {
         "fit_mixed",
         "fit_mmrm",
     ),
+    "survival": ("RMST", "LogRank", "SurvivalCurves", "logrank", "rmst", "survival_curves"),
     "study": ("CohortComparison", "Overall", "compare_cohorts"),
     "simulate": ("DropOut", "OutcomeTruth", "Scenario", "simulate_visits"),
     "batch": ("run_plan",),

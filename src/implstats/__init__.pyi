@@ -37,5 +37,11 @@ from implstats.simulate import simulate_visits as simulate_visits
 from implstats.study import CohortComparison as CohortComparison
 from implstats.study import Overall as Overall
 from implstats.study import compare_cohorts as compare_cohorts
+from implstats.survival import RMST as RMST
+from implstats.survival import LogRank as LogRank
+from implstats.survival import SurvivalCurves as SurvivalCurves
+from implstats.survival import logrank as logrank
+from implstats.survival import rmst as rmst
+from implstats.survival import survival_curves as survival_curves
 
 __version__: str

@@ -87,6 +87,18 @@ def _models(hostile: bool) -> Any:
     return ist.compare_models(simple, _growth(hostile))
 
 
+@cache
+def _spells(hostile: bool) -> pd.DataFrame:
+    name = HOSTILE if hostile else "stopped"
+    years = [1.0, 2, 2, 3, 4, 5, 6, 7, 8, 9, 3, 5]
+    eras = [HOSTILE if hostile else "during", "before"] * 6
+    return pd.DataFrame({"years": years, name: [1, 0, 1, 1, 0, 1, 1, 0, 1, 0, 1, 1], "era": eras})
+
+
+def _survival(hostile: bool) -> dict[str, Any]:
+    return {"duration": "years", "event": HOSTILE if hostile else "stopped", "by": "era"}
+
+
 # A new Result needs one line here: its name, and how to make one from the bundled example.
 EXAMPLES: dict[str, Callable[[bool], Any]] = {
     "Bootstrap": _bootstrap,
@@ -94,12 +106,15 @@ EXAMPLES: dict[str, Callable[[bool], Any]] = {
     "Diagnosis": lambda hostile: ist.diagnose(_growth(hostile)),
     "Estimates": lambda hostile: _growth(hostile).contrasts(at=[18, 36]),
     "GrowthResult": _growth,
+    "LogRank": lambda hostile: ist.logrank(_spells(hostile), **_survival(hostile)),
     "MMRMResult": _mmrm,
     "MixedResult": _mixed,
     "ModelComparison": _models,
     "Overall": lambda hostile: _study(hostile).overall(at=36, draws=20, rng=1),
+    "RMST": lambda hostile: ist.rmst(_spells(hostile), **_survival(hostile)),
     "Resampled": lambda hostile: _bootstrap(hostile).effect_sizes(36),
     "RetainedImprovement": lambda hostile: _growth(hostile).retained_improvement(at=[18, 36]),
+    "SurvivalCurves": lambda hostile: ist.survival_curves(_spells(hostile), **_survival(hostile)),
 }
 
 

@@ -1,7 +1,7 @@
 """Compute the reference values again with R and compare: `python tests/reference/regenerate.py [--write] [NAME ...]`.
 
-NAME is one of growth, profile, mmrm and residual; without any, all of them. Without `--write` nothing is changed; every
-number that moved by more than its tolerance is listed and the exit status is 1. With it, the json files that were
+NAME is one of growth, profile, mmrm, residual and curves; without any, all of them. Without `--write` nothing is
+changed; every number that moved by more than its tolerance is listed and the exit status is 1. With it, the json files that were
 computed are replaced, and session.txt with growth.json.
 """
 
@@ -20,7 +20,8 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 PUBLISHED = ["dyestuff", "dyestuff2", "orthodont", "ovary", "oxboys", "pastes", "penicillin", "sleepstudy"]
-SCRIPTS = ["growth", "profile", "mmrm", "residual"]
+PUBLISHED += ["lung", "veteran"]
+SCRIPTS = ["growth", "profile", "mmrm", "residual", "curves"]
 HOW_IT_ENDED = {"gradient", "curvature", "spread_over_starts", "above"}
 
 

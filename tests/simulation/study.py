@@ -282,6 +282,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--only", help="cells whose name contains this")
     asked = parser.parse_args(arguments)
+    if asked.write and asked.replicates:
+        parser.error("a rough run is printed, not written; leave out --write or --replicates")
     chosen = [cell for cell in cells() if asked.only is None or asked.only in cell.name]
     partial = HERE / "results.partial.json" if asked.write and asked.only is None else None
     results = study(chosen, asked.replicates, asked.workers, partial)

@@ -36,6 +36,7 @@ def results():
 
 def test_the_committed_table_is_made_of_the_committed_results(results):
     assert (HERE / "table.md").read_text(encoding="utf-8") == table.markdown(results)
+    assert (HERE / "results.json").read_text(encoding="utf-8") == study.written(results)
 
 
 def test_the_header_says_when_with_what_and_how_sure(results):
@@ -134,6 +135,17 @@ def test_a_replicate_is_the_same_in_any_chunk():
     together, alone = (study.chunk(cell, "effect", range(*ends))["said"] for ends in ((3, 5), (4, 5)))
     for model in cell.models:
         np.testing.assert_array_equal(together[model][1], alone[model][0])
+
+
+def test_an_interrupted_run_goes_on(tmp_path, monkeypatch):
+    chosen, partial, ran = list(CELLS.values())[:2], tmp_path / "partial.json", []
+    monkeypatch.setattr(study, "run_cell", lambda cell, *_: ran.append(cell.name) or {"replicates": 1.0})
+    study.study(chosen[:1], None, 1, partial)
+    again = study.study(chosen, None, 1, partial)
+    assert ran == list(again["cells"]) == [cell.name for cell in chosen]
+    # Another number of replicates is another run.
+    study.study(chosen[:1], 7, 1, partial)
+    assert len(ran) == 3
 
 
 @pytest.mark.slow

@@ -3,15 +3,18 @@
 from implstats.plot.diagnose import influence, quantiles
 from implstats.plot.effects import coefficients, effect_forest
 from implstats.plot.models import missingness, random_effects, residuals
+from implstats.plot.survival import log_log, survival
 from implstats.plot.trajectories import trajectories
 
 __all__ = [
     "coefficients",
     "effect_forest",
     "influence",
+    "log_log",
     "missingness",
     "quantiles",
     "random_effects",
     "residuals",
+    "survival",
     "trajectories",
 ]
