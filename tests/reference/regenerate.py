@@ -1,8 +1,8 @@
 """Compute the reference values again with R and compare: `python tests/reference/regenerate.py [--write] [NAME ...]`.
 
 NAME is one of growth, profile, mmrm, residual and curves; without any, all of them. Without `--write` nothing is
-changed; every number that moved by more than its tolerance is listed and the exit status is 1. With it, the json files that were
-computed are replaced, and session.txt with growth.json.
+changed; every number that moved by more than its tolerance is listed and the exit status is 1. With it, the json files
+that were computed are replaced, and session.txt with growth.json.
 """
 
 from __future__ import annotations
