@@ -300,7 +300,7 @@ def test_comparison_repeats_the_answers_of_its_models(comparison: ist.CohortComp
         assert row["d"] == pytest.approx(change["during"] / row["sd"], rel=1e-10)
         assert row["d_difference"] == pytest.approx(row["d"] - row["d_reference"], rel=1e-8)
         assert row["retained"] == pytest.approx(change["during"] / change["before"], rel=1e-8)
-        gap = fit.contrasts([row["time"]]).tidy().set_index("quantity")
+        gap = fit.contrasts([row["time"]], df=comparison.df).tidy().set_index("quantity")
         assert gap.loc["change", "estimate"] == pytest.approx(sign * (change["during"] - change["before"]), rel=1e-8)
         assert row["p_value"] == gap.loc["change", "p_value"]
         assert (row["n"], row["n_reference"]) == (9, 9)

@@ -160,6 +160,21 @@ def test_redrawn_sums_are_those_of_the_new_outcomes() -> None:
         np.testing.assert_allclose(C[b], by_hand(M, data.pattern, np.ones(30)), atol=1e-10)
 
 
+def test_rows_of_noise_alone_take_the_rest_of_the_new_outcomes() -> None:
+    data, _ = visits()
+    rng = np.random.default_rng(1)
+    rest = np.zeros((1, 3, 3, 3, 3))
+    rest[0, 0, 0] = rng.normal(size=(3, 3))
+    outcomes, xy, yy = rng.normal(size=(3, 30, 2)), rng.normal(size=(2, 2)), rng.uniform(90, 99, size=2)
+    with_rest = replace(data, C=np.concatenate([data.C, rest]), counts=np.append(data.counts, 9.0))
+    C = Sums(with_rest, np.ones(30), np.zeros((30, 3, 3)), np.ones(30)).redrawn(outcomes, xy, yy)
+    # Together with what patients' places hold, it is all of X'y and y'y; X'X is that of the rows.
+    np.testing.assert_allclose(np.einsum("bkaai->bi", C[:, :, :, :, 2, :2]), xy.T)
+    np.testing.assert_allclose(np.einsum("bkaa->b", C[:, :-1, :, :, 2, 2]) + C[:, -1, 0, 0, 2, 2], yy)
+    np.testing.assert_allclose(C[:, -1, 0, 0, :2, :2], np.broadcast_to(rest[0, 0, 0, :2, :2], (2, 2, 2)))
+    np.testing.assert_array_equal(C[:, -1, 0, 0, :2, 2], C[:, -1, 0, 0, 2, :2])
+
+
 @pytest.mark.parametrize("reml", [True, False])
 def test_refits_are_where_scipy_finds_the_minimum(reml: bool) -> None:
     data, structure = visits()

@@ -78,7 +78,8 @@ def profile_ends(
         if not len(left):
             break
         stiff = STIFFNESS / np.minimum(spread, np.abs(start - edge) / 4)[left] ** 2
-        reached = _climbed(model, covariance, a[left], inner[left], search.aim[left], stiff, curvature)
+        aim = search.aim[left]
+        reached = _climbed(model, covariance, a[left], inner[left], aim, stiff, curvature)
         here = np.einsum("bj,bj->b", a[left], covariance.natural(reached))
         rise = np.sqrt(np.maximum(model(reached)[0] - best, 0.0))
         search.take(left, here, rise)
@@ -87,7 +88,10 @@ def profile_ends(
         inner[left[short]] = reached[short]
         arrived = np.abs(rise - np.sqrt(wanted)) < CLOSE * np.sqrt(wanted)
         found[left[arrived]] = search.on_a_line(left)[arrived]
-        near = np.isfinite(edge[left]) & (np.abs(here - edge[left]) <= NOTHING * np.abs(start[left] - edge[left]))
+        # Far beyond the edge an aim says that it should be reached; a variance comes there slowly.
+        far = side[left] * (aim - edge[left]) >= spread[left]
+        close = np.maximum(NOTHING * np.abs(start - edge)[left], np.where(far, 0.01 * spread[left], 0.0))
+        near = np.isfinite(edge[left]) & (np.abs(here - edge[left]) <= close)
         never = near & (rise < np.sqrt(wanted))
         found[left[never]] = edge[left[never]]
     return found.reshape(k, 2)

@@ -322,8 +322,21 @@ class Bootstrap(Result):
         names = [{"term": name} for name in self.result.design.names]
         return self._linear("", names, np.eye(len(names)), interval, level).tidy()
 
-    def variances(self, *, interval: str | None = None, level: float = 0.95) -> pd.DataFrame:
-        """Return the result's variances, each with its interval; of correlations that of the correlation."""
+    def contrast(
+        self, weights: Mapping[str, float], *, interval: str | None = None, level: float = 0.95, name: str = "contrast"
+    ) -> Resampled:
+        """Return one linear combination of fixed effects; weights map terms to numbers, as in the result's contrast."""
+        table = self.result.contrast(weights, df="normal", name=name)
+        row = np.zeros((1, len(self.result.design.names)))
+        for term, weight in weights.items():
+            row[0, self.result.design.names.index(term)] = weight
+        return self._linear(table.title, [{"term": name}], row, interval, level)
+
+    def variances(self, *, interval: str | None = "percentile", level: float = 0.95) -> pd.DataFrame:
+        """Return the result's variances, each with its interval; of correlations that of the correlation.
+
+        Percentiles by default: an estimate on its boundary leaves BCa nothing to correct by.
+        """
         table: pd.DataFrame = self.result.variances()
         value = table["variance"]
         if "correlation" in table:
