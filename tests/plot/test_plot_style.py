@@ -9,6 +9,7 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib import pyplot
 from matplotlib.axes import Axes
@@ -87,8 +88,17 @@ def _texts(axes: Any) -> list[Any]:
     return found
 
 
+def _shown_by(name: str, growth: Any) -> Any:
+    """Return what a picture draws: the growth model, or survival curves of cohorts of the same names."""
+    if name not in ("survival", "log_log"):
+        return growth
+    frame = pd.DataFrame({"$t_0$": [1.0, 2, 3, 4, 5, 6, 7, 8], "_e_": [1, 0, 1, 1, 0, 1, 1, 1]})
+    frame["cohort"] = [*growth.cohorts] * 4
+    return ist.survival_curves(frame, duration="$t_0$", event="_e_", by="cohort")
+
+
 def _draw_all(growth: Any) -> dict[str, Any]:
-    return {name: getattr(plot, name)(growth) for name in plot.__all__}
+    return {name: getattr(plot, name)(_shown_by(name, growth)) for name in plot.__all__}
 
 
 def test_hostile_names_are_shown_and_never_parsed(hostile: Any) -> None:
@@ -121,7 +131,7 @@ def test_settings_are_left_alone(growth: Any, study: Any) -> None:
 def test_a_call_opens_one_figure_and_returns_it(growth: Any) -> None:
     for name in plot.__all__:
         assert pyplot.get_fignums() == []
-        axes = np.ravel(getattr(plot, name)(growth))
+        axes = np.ravel(getattr(plot, name)(_shown_by(name, growth)))
         assert len(pyplot.get_fignums()) == 1, name
         assert {ax.get_figure(root=True).number for ax in axes} == set(pyplot.get_fignums())
         pyplot.close(axes[0].get_figure(root=True))
@@ -173,7 +183,7 @@ def test_figures_are_saved_and_closed(growth: Any, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", plot.__all__)
 def test_a_wrong_result_is_refused(name: str) -> None:
-    with pytest.raises(DataError, match=rf"^{name}: needs .*, not a list; .*fit_"):
+    with pytest.raises(DataError, match=rf"^{name}: needs .*, not a list; .*(fit_|survival_curves)"):
         getattr(plot, name)([1, 2])
 
 
