@@ -9,6 +9,7 @@ from functools import cache
 from importlib import import_module
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -99,10 +100,40 @@ def _survival(hostile: bool) -> dict[str, Any]:
     return {"duration": "years", "event": HOSTILE if hostile else "stopped", "by": "era"}
 
 
+@cache
+def _programmes(hostile: bool) -> pd.DataFrame:
+    rng = np.random.default_rng(1)
+    frame = pd.DataFrame({"years": rng.integers(1, 6, 60).astype(float), "stopped": rng.integers(0, 2, 60)})
+    frame["status"] = rng.choice(["active", "merged", HOSTILE if hostile else "stopped"], 60)
+    frame[_era(hostile)] = rng.choice(["before", HOSTILE if hostile else "during"], 60)
+    return frame
+
+
+def _era(hostile: bool) -> str:
+    return f"era {HOSTILE}" if hostile else "era"
+
+
+def _hazard(hostile: bool, fit: str, **options: Any) -> Any:
+    era = _era(hostile)
+    roles = {"duration": "years", "event": "stopped", "terms": [era], "reference": {era: "before"}}
+    return getattr(ist, fit)(_programmes(hostile), **roles | options)
+
+
+def _causes(hostile: bool) -> dict[str, Any]:
+    return {"duration": "years", "event": "status", "censored": "active"}
+
+
 # A new Result needs one line here: its name, and how to make one from the bundled example.
 EXAMPLES: dict[str, Callable[[bool], Any]] = {
     "Bootstrap": _bootstrap,
     "CohortComparison": _study,
+    "CoxResult": lambda hostile: _hazard(hostile, "fit_cox"),
+    "CumulativeIncidence": lambda hostile: ist.cumulative_incidence(_programmes(hostile), **_causes(hostile)),
+    "DiscreteHazardResult": lambda hostile: _hazard(hostile, "fit_discrete_hazard", baseline="polynomial"),
+    "FineGrayResult": lambda hostile: _hazard(hostile, "fit_fine_gray", **_causes(hostile), cause="merged"),
+    "GrayTest": lambda hostile: ist.gray_test(_programmes(hostile), **_causes(hostile), by=_era(hostile)),
+    "ParametricResult": lambda hostile: _hazard(hostile, "fit_parametric"),
+    "ProportionalHazards": lambda hostile: _hazard(hostile, "fit_cox").proportional_hazards(),
     "Diagnosis": lambda hostile: ist.diagnose(_growth(hostile)),
     "Estimates": lambda hostile: _growth(hostile).contrasts(at=[18, 36]),
     "GrowthResult": _growth,

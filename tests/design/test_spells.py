@@ -485,3 +485,41 @@ def test_the_callers_frame_stays_writable_and_apart() -> None:
     before = pickle.dumps([s.exit, s.entry, s.weight, s.X, list(s.roles["barrier"])])
     frame.loc[:, ["years", "since", "copies", "barrier"]] = 99.0
     assert pickle.dumps([s.exit, s.entry, s.weight, s.X, list(s.roles["barrier"])]) == before
+
+
+def test_events_as_nullable_truth_values() -> None:
+    assert read(programmes(stopped=pd.array([False, True] * 3, dtype="boolean"))).event.tolist() == [0, 1] * 3
+
+
+def test_the_reference_of_a_column_whose_name_is_no_text() -> None:
+    s = read(programmes().rename(columns={"era": 7}), terms=[7], reference={7: "during"})
+    assert s.names == ("7[after]", "7[before]")
+
+
+def test_numbers_as_categories_have_a_named_reference() -> None:
+    assert dict(read(terms="C(site)").levels) == {"site": 1}
+
+
+def test_everybody_may_have_had_an_event() -> None:
+    status = pd.Categorical(["stopped", "merged"] * 3, ["active", "merged", "stopped"])
+    assert read(programmes(status=status), event="status", censored="active").event.tolist() == [2, 1] * 3
+
+
+def test_without_entry_times_zero_is_none_of_the_times() -> None:
+    # R: aeqSurv(Surv(c(1e6, 1e6 + .014), c(1, 1))) gives 1e6 twice; with 0 among the times the mean would be too low.
+    frame = pd.DataFrame({"years": [1e6, 1e6 + 0.014], "stopped": 1})
+    assert read(frame).exit.tolist() == [1e6, 1e6]
+
+
+@pytest.mark.parametrize("role", ["by", "id", "cluster", "strata"])
+def test_nobody_is_grouped_by_the_event(role: str) -> None:
+    with pytest.raises(
+        DataError, match=f"^{role}='stopped': is named as event= too; each role has a column of its own$"
+    ):
+        read(**{role: ("stopped",) if role == "strata" else "stopped"})
+
+
+def test_negative_durations_and_entries_are_reported_together() -> None:
+    with pytest.raises(DataError) as caught:
+        read(programmes(years=[-1, 2, 3, 4, 5, 6], since=[-2, 0, 0, 0, 0, 0]), entry="since")
+    assert [line.split("=")[0] for line in str(caught.value).split("\n")] == ["duration", "entry"]

@@ -90,10 +90,12 @@ def _texts(axes: Any) -> list[Any]:
 
 def _shown_by(name: str, growth: Any) -> Any:
     """Return what a picture draws: the growth model, or survival curves of cohorts of the same names."""
-    if name not in ("survival", "log_log"):
+    if name not in ("survival", "log_log", "incidence"):
         return growth
     frame = pd.DataFrame({"$t_0$": [1.0, 2, 3, 4, 5, 6, 7, 8], "_e_": [1, 0, 1, 1, 0, 1, 1, 1]})
     frame["cohort"] = [*growth.cohorts] * 4
+    if name == "incidence":
+        return ist.cumulative_incidence(frame, duration="$t_0$", event="_e_", censored=0, by="cohort")
     return ist.survival_curves(frame, duration="$t_0$", event="_e_", by="cohort")
 
 
@@ -183,7 +185,9 @@ def test_figures_are_saved_and_closed(growth: Any, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", plot.__all__)
 def test_a_wrong_result_is_refused(name: str) -> None:
-    with pytest.raises(DataError, match=rf"^{name}: needs .*, not a list; .*(fit_|survival_curves)"):
+    with pytest.raises(
+        DataError, match=rf"^{name}: needs .*, not a list; .*(fit_|survival_curves|cumulative_incidence)"
+    ):
         getattr(plot, name)([1, 2])
 
 

@@ -6,7 +6,7 @@ folder <- if (length(args) > 0) args[1] else file.path(here, "data")
 put <- function(frame, name) {
   frame <- as.data.frame(frame)
   for (k in names(frame)) if (is.factor(frame[[k]])) frame[[k]] <- as.character(frame[[k]])
-  write.csv(frame, file.path(folder, paste0(name, ".csv")), row.names = FALSE, quote = FALSE)
+  write.csv(frame, file.path(folder, paste0(name, ".csv")), row.names = FALSE, quote = FALSE, na = "")
 }
 options(digits = 17)
 put(lme4::sleepstudy[c("Reaction", "Days", "Subject")], "sleepstudy")
@@ -21,3 +21,8 @@ put(survival::veteran, "veteran")
 ovary <- as.data.frame(nlme::Ovary)
 ovary$order <- ave(ovary$Time, ovary$Mare, FUN = seq_along)
 put(ovary[c("Mare", "Time", "order", "follicles")], "ovary")
+put(survival::transplant[c("futime", "event", "age", "sex", "abo")], "transplant")
+m <- survival::mgus2
+m$time <- ifelse(m$pstat == 1, m$ptime, m$futime)
+m$ended <- ifelse(m$pstat == 1, "pcm", ifelse(m$death == 1, "death", "censored"))
+put(m[c("time", "ended", "age", "sex", "hgb", "mspike")], "mgus2")

@@ -86,7 +86,46 @@ def small(seed: int = 20210318) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def quarters(seed: int = 20180901) -> pd.DataFrame:
+    """Return programmes seen by the quarter: heavy ties, late entries, three causes, providers that share a fate."""
+    rng = np.random.default_rng(seed)
+    fates = rng.normal(0, 0.5, 24)
+    rows = []
+    for i in range(180):
+        provider = i % 24
+        era, region = (
+            ["after", "before", "during"][int(rng.integers(0, 3))],
+            ["north", "south"][int(rng.random() < 0.4)],
+        )
+        support, size = round(float(rng.normal(4, 1.5)), 1), int(rng.integers(1, 4))
+        hazards = np.array(
+            [0.05 * np.exp(fates[provider] - 0.25 * (support - 4) + 0.5 * (era == "during")), 0.03, 0.015]
+        )
+        time = rng.exponential(1 / hazards.sum())
+        leaves = rng.exponential(25)
+        ended = ["stopped", "merged", "moved"][int(rng.choice(3, p=hazards / hazards.sum()))]
+        exact = round(float(min(time, leaves, 16)), 5)
+        quarter = int(np.ceil(exact))
+        rows.append(
+            {
+                "quarter": quarter,
+                "exact": exact,
+                "status": ended if time <= min(leaves, 16) else "running",
+                "entry": int(rng.integers(0, quarter)) if rng.random() < 0.4 else 0,
+                "weight": size,
+                "share": round(float(rng.uniform(0.3, 2.5)), 3),
+                "era": era,
+                "region": region,
+                "support": support,
+                "training": int(rng.random() < 0.5),
+                "provider": f"p{provider + 1:02d}",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
 if __name__ == "__main__":
     waves().to_csv(DATA / "waves.csv", index=False, lineterminator="\n")
     irregular().to_csv(DATA / "irregular.csv", index=False, lineterminator="\n")
     small().to_csv(DATA / "small.csv", index=False, lineterminator="\n")
+    quarters().to_csv(DATA / "quarters.csv", index=False, lineterminator="\n")

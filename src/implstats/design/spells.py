@@ -144,6 +144,7 @@ def spells(frame: pd.DataFrame, roles: SpellRoles, *, missing: str = "drop", fau
     names: list[str] = []
     if roles.terms is not None:
         X, names, encoding = rhs.encode(_releveled(used, levels), roles.terms, argument="terms")
+        levels = {column: known[0] for column, known in encoding.levels.items()}
     sizes = {str(roles.id): len(person[1])} if roles.id is not None else {}
     sizes |= {str(roles.cluster): len(clusters)} if roles.cluster is not None else {}
     named = dict.fromkeys(c for c in [roles.id, roles.cluster, *roles.strata, roles.by, *covariates] if c is not None)
@@ -192,6 +193,11 @@ def _columns_exist(frame: pd.DataFrame, roles: SpellRoles, faults: Faults) -> li
         for other, also in times.items():
             if argument < other and column == also:
                 faults.add(argument, column, f"is named as {other}= too", "each role has a column of its own")
+        for other in ("id", "cluster", "by"):
+            if column == named[other]:
+                faults.add(other, column, f"is named as {argument}= too", "each role has a column of its own")
+        if column in roles.strata:
+            faults.add("strata", column, f"is named as {argument}= too", "each role has a column of its own")
         if column in covariates:
             faults.add("terms", roles.terms, f"{_check.show(column)} is the {argument}", "leave it out of the terms")
         if column in RESERVED and argument != "duration":
@@ -234,7 +240,9 @@ def _events(used: pd.DataFrame, roles: SpellRoles, faults: Faults) -> tuple[Ints
     column = used[roles.event]
     coded = codes(column)
     if roles.censored is None:
-        strange = [v for v in coded.levels if not (isinstance(v, bool | int | float | np.number) and v in (0, 1))]
+        strange = [
+            v for v in coded.levels if not (isinstance(v, bool | int | float | np.number | np.bool_) and v in (0, 1))
+        ]
         if strange:
             rows = _check.rows(used.index[(column == strange[0]).to_numpy()])
             faults.add(
@@ -245,8 +253,9 @@ def _events(used: pd.DataFrame, roles: SpellRoles, faults: Faults) -> tuple[Ints
             )
             return np.zeros(len(used), dtype=np.intp), ("event",)
         return np.array(coded.levels, dtype=np.intp)[coded.of_row], ("event",)
-    if roles.censored not in coded.levels:
-        # Everybody may have had an event; a label that is nobody's is more often a slip.
+    declared = list(column.cat.categories) if isinstance(column.dtype, pd.CategoricalDtype) else coded.levels
+    if roles.censored not in declared:
+        # Everybody may have had an event, which a categorical can say; a label that is nobody's is more often a slip.
         near = _check.nearest(roles.censored, coded.levels)
         faults.add("censored", roles.censored, f"no row of {roles.event} has it{near}")
         return np.zeros(len(used), dtype=np.intp), ("event",)
@@ -263,15 +272,17 @@ def _times(
     """Return exit and entry with near-ties merged, and how many distinct times that took away."""
     exit_ = values["duration"]
     entry = values.get("entry", np.zeros(len(exit_)))
-    if (bad := exit_ < 0).any() or (entry < 0).any():
-        argument = "duration" if bad.any() else "entry"
-        bad = bad if bad.any() else entry < 0
-        column = getattr(roles, argument)
-        faults.add(argument, column, f"negative in {_check.rows(used.index[bad])}", "count time from the start")
+    negative = {"duration": exit_ < 0, "entry": entry < 0}
+    for argument, bad in negative.items():
+        if bad.any():
+            where = _check.rows(used.index[bad])
+            faults.add(argument, getattr(roles, argument), f"negative in {where}", "count time from the start")
+    if any(bad.any() for bad in negative.values()):
         return exit_, entry, 0
-    before = len(np.unique(np.concatenate([entry, exit_])))
-    merged = _merged(np.concatenate([entry, exit_]))
-    entry, exit_ = merged[: len(exit_)], merged[len(exit_) :]
+    times = np.concatenate([exit_, entry]) if roles.entry is not None else exit_
+    merged = _merged(times)
+    gone = len(np.unique(times)) - len(np.unique(merged))
+    exit_, entry = merged[: len(entry)], merged[len(entry) :] if roles.entry is not None else entry
     empty = exit_ <= entry
     if empty.any() and roles.entry is None:
         rows = _check.rows(used.index[empty])
@@ -281,7 +292,7 @@ def _times(
     elif empty.any():
         rows = _check.rows(used.index[empty])
         faults.add("entry", roles.entry, f"not before {roles.duration} in {rows}", "a spell ends after it starts")
-    return exit_, entry, before - len(np.unique(merged))
+    return exit_, entry, gone
 
 
 def _merged(times: Floats) -> Floats:
@@ -354,7 +365,7 @@ def _reference_levels(used: pd.DataFrame, roles: SpellRoles, covariates: Sequenc
         if pd.api.types.is_numeric_dtype(used[column].dtype) and not pd.api.types.is_bool_dtype(used[column].dtype):
             if column in roles.reference:
                 said = f"{_check.show(column)} is a number, which has no reference level"
-                faults.add("reference", dict(roles.reference), said, f"say C({column}) in the terms, or make it text")
+                faults.add("reference", dict(roles.reference), said, "make it text: astype(str)")
             continue
         levels = codes(used[column]).levels
         found[column] = roles.reference.get(column, levels[0])
@@ -373,5 +384,6 @@ def _releveled(frame: pd.DataFrame, levels: Mapping[Hashable, Any]) -> pd.DataFr
             continue
         known = codes(frame[column].dropna()).levels
         if known and known[0] != first and first in known:
-            out = out.assign(**{str(column): pd.Categorical(frame[column], [first, *(v for v in known if v != first)])})
+            out = frame.copy(deep=False) if out is frame else out
+            out[column] = pd.Categorical(frame[column], [first, *(v for v in known if v != first)])
     return out

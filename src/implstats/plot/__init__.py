@@ -2,6 +2,7 @@
 
 from implstats.plot.diagnose import influence, quantiles
 from implstats.plot.effects import coefficients, effect_forest
+from implstats.plot.incidence import incidence
 from implstats.plot.models import missingness, random_effects, residuals
 from implstats.plot.survival import log_log, survival
 from implstats.plot.trajectories import trajectories
@@ -9,6 +10,7 @@ from implstats.plot.trajectories import trajectories
 __all__ = [
     "coefficients",
     "effect_forest",
+    "incidence",
     "influence",
     "log_log",
     "missingness",

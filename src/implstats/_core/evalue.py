@@ -1,0 +1,21 @@
+"""E-values: how strongly something unmeasured must go with exposure and outcome to explain an association away."""
+
+from __future__ import annotations
+
+import math
+
+__all__ = ["e_value", "risk_ratio"]
+
+
+def risk_ratio(hazard_ratio: float) -> float:
+    """Return the risk ratio that a hazard ratio stands for when the outcome is common, inverted where it is below 1.
+
+    VanderWeele 2017, DOI 10.1007/s10654-017-0337-0.
+    """
+    ratio = max(hazard_ratio, 1 / hazard_ratio)
+    return float((1 - 0.5 ** math.sqrt(ratio)) / (1 - 0.5 ** math.sqrt(1 / ratio)))
+
+
+def e_value(risk_ratio: float) -> float:
+    """Return the E-value of a risk ratio of at least 1 (VanderWeele & Ding 2017, DOI 10.7326/M16-2607)."""
+    return risk_ratio + math.sqrt(risk_ratio * (risk_ratio - 1))

@@ -1,0 +1,185 @@
+"""Firth's penalised likelihood for Cox's model, l + log|I| / 2: finite where the likelihood itself runs away.
+
+Heinze & Schemper 2001 (DOI 10.1111/j.0006-341X.2001.00114.x). The penalty's slope is a third moment in every risk set,
+sum h E[(x - m)'V (x - m) (x_j - m_j)] / 2 with V = I^-1. Expanded, the products of rows with means become differences
+of running sums, as the information does, so no risk set is gone through on its own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.optimize
+from numpy.typing import NDArray
+from scipy import special
+
+from implstats._core.convergence import Convergence
+from implstats._core.cox import PERFECT, ROUNDING, Model, State, aliased, evaluate, inverse
+from implstats._core.martingale import mean_steps
+from implstats._core.structure import AliasedError
+from implstats.errors import ConvergenceError
+
+__all__ = ["Fit", "Profile", "fit"]
+
+Floats = NDArray[np.float64]
+
+STEPS = 500
+HALVINGS = 30
+# A promise that rounding does not let become smaller.
+GOOD = 1e-14
+# How far an end of an interval is looked for, in standard errors.
+FARTHEST = 1e3
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """A fitted model on the user's scale.
+
+    Attributes
+    ----------
+    beta, vcov : (p,), (p, p) coefficients, and the inverse of the information without the penalty's curvature.
+    loglik, null_loglik : log partial likelihood at beta and at zero.
+    penalised, null_penalised : the same with the penalty (on the scaled columns).
+    convergence : how the fit ended.
+    """
+
+    beta: Floats
+    vcov: Floats
+    loglik: float
+    null_loglik: float
+    penalised: float
+    null_penalised: float
+    convergence: Convergence
+
+
+def penalised_at(model: Model, b: Floats) -> tuple[float, Floats, Floats, float]:
+    """Return the penalised log-likelihood, its slope, the information, and the plain log-likelihood at b (scaled)."""
+    state = evaluate(model, b)
+    sign, size = np.linalg.slogdet(state.information)
+    if not (sign > 0 and math.isfinite(state.loglik)):
+        return -math.inf, np.zeros_like(b), state.information, state.loglik
+    V = inverse(state.information)
+    return state.loglik + size / 2, state.score + _slope(model, state, V) / 2, state.information, state.loglik
+
+
+def _slope(model: Model, state: State, V: Floats) -> Floats:
+    """Return the derivative of log|I|."""
+    risk, steps, X = model.risk, model.steps, model.X
+    wr = risk.weight * state.r
+    XV = X @ V
+    g = np.einsum("ij,ij->i", XV, X)
+    rising, sharing = mean_steps(state)
+    means = risk.seen(rising)
+    if state.N is not None:
+        means[risk.event] -= risk.own(sharing)
+    mixed = g * state.A - 2 * np.einsum("ij,ij->i", XV, means)
+    # The means of x and of g in every step.
+    mean, mean_g = state.M[steps.group], (risk.sums(wr * g) / state.S0)[steps.group]
+    if state.N is not None and steps.own is not None:
+        f, own = steps.fraction, (steps.own @ np.column_stack([wr, wr * g]))[steps.group]
+        S0 = state.S0[steps.group]
+        relative = S0 / (S0 - f * own[:, 0])
+        mean = (mean - f[:, None] * state.N[steps.group]) * relative[:, None]
+        mean_g = (mean_g - f * own[:, 1] / S0) * relative
+    squares = np.einsum("ij,jk,ik->i", mean, V, mean)
+    return np.asarray((wr * mixed) @ X + (steps.weight * (2 * squares - mean_g)) @ mean)
+
+
+def _maximum(
+    value: Callable[[Floats], tuple[float, Floats, Floats, float]], start: Floats, free: NDArray[np.intp]
+) -> tuple[Floats, tuple[float, Floats, Floats, float], Convergence]:
+    """Return where the penalised likelihood is largest in the free coefficients, by scoring steps."""
+    b, here, evaluations, before = start, value(start), 1, math.inf
+    for iteration in range(STEPS):
+        score = here[1][free]
+        step = np.zeros_like(b)
+        step[free] = np.linalg.solve(here[2][np.ix_(free, free)], score)
+        decrement = float(score @ step[free]) / 2
+        gradient = float(np.abs(score).max(initial=0.0))
+        if decrement < PERFECT or (decrement < GOOD and decrement >= before):
+            return b, here, Convergence(True, False, "converged", iteration, evaluations, 0, gradient, decrement)
+        before = decrement
+        for halving in range(HALVINGS):
+            evaluations += 1
+            further = value(b + step / 2**halving)
+            if further[0] >= here[0] - ROUNDING * (1 + abs(here[0])):
+                break
+        else:
+            break
+        b, here = b + step / 2**halving, further
+    record = Convergence(False, False, "no optimum", iteration, evaluations, 0, gradient, decrement)
+    raise ConvergenceError(
+        f"the penalised fit did not converge after {iteration} steps, decrement {decrement:.1e}; use fewer terms",
+        record.to_dict(),
+    )
+
+
+def fit(model: Model) -> Fit:
+    """Return the fitted model.
+
+    Raises
+    ------
+    AliasedError
+        Columns that are constant in every risk set, or combinations of those before them.
+    ConvergenceError
+        When no maximum is reached.
+    """
+    p = len(model.scale)
+    zero = np.zeros(p)
+    null = penalised_at(model, zero)
+    if columns := aliased(null[2], float(model.steps.weight.sum())):
+        raise AliasedError("X", columns)
+    b, end, record = _maximum(lambda at: penalised_at(model, at), zero, np.arange(p))
+    vcov = inverse(end[2]) / np.outer(model.scale, model.scale)
+    return Fit(b / model.scale, vcov, end[3], null[3], end[0], null[0], record)
+
+
+class Profile:
+    """The penalised likelihood, largest over all coefficients but one.
+
+    Parameters
+    ----------
+    model, fitted : what was fitted.
+    held : column of the coefficient that is held.
+    """
+
+    def __init__(self, model: Model, fitted: Fit, held: int) -> None:
+        self.model, self.fitted, self.held = model, fitted, held
+        self.best = fitted.beta * model.scale
+        self.error = math.sqrt(fitted.vcov[held, held]) * float(model.scale[held])
+        self.free = np.delete(np.arange(len(self.best)), held)
+        self.nearest = {float(self.best[held]): (0.0, self.best)}
+
+    def fall(self, value: float) -> float:
+        """Return how far twice the penalised log-likelihood falls where the (scaled) coefficient has a value."""
+        if value not in self.nearest:
+            start = self.nearest[min(self.nearest, key=lambda other: abs(other - value))][1].copy()
+            start[self.held] = value
+            b, end, _ = _maximum(lambda at: penalised_at(self.model, at), start, self.free)
+            self.nearest[value] = (2 * (self.fitted.penalised - end[0]), b)
+        return self.nearest[value][0]
+
+    def interval(self, level: float) -> tuple[float, float]:
+        """Return where the fall reaches the chi-square quantile, on the user's scale; infinite where it does not."""
+        quantile, estimate = float(special.chdtri(1, 1 - level)), float(self.best[self.held])
+        scale = float(self.model.scale[self.held])
+        return self._end(-1, estimate, quantile) / scale, self._end(1, estimate, quantile) / scale
+
+    def _end(self, direction: int, estimate: float, quantile: float) -> float:
+        inside, step = estimate, math.sqrt(quantile) * self.error
+        while step < FARTHEST * self.error:
+            outside = estimate + direction * step
+            if self.fall(outside) > quantile:
+                low, high = min(inside, outside), max(inside, outside)
+                root = scipy.optimize.brentq(lambda c: self.fall(c) - quantile, low, high, xtol=1e-10 * self.error)
+                return float(root)
+            inside, step = outside, 1.5 * step
+        return direction * math.inf
+
+    def p_value(self) -> tuple[float, float]:
+        """Return the penalised likelihood-ratio statistic of a coefficient of zero, and its p-value."""
+        statistic = max(self.fall(0.0), 0.0)
+        return statistic, float(special.chdtrc(1, statistic))

@@ -1,0 +1,177 @@
+"""Who is at risk whenever events happen: spells in order of stratum and time, and sums over risk sets in linear time.
+
+The event times of all strata stand in one row of K "groups", stratum after stratum. A spell (entry, exit] is at risk at
+the groups first <= k < last, so a sum over all risk sets is a running sum of who comes and who leaves, and what happens
+to a row while it is at risk is a difference of two values of a running sum over the groups.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse
+from numpy.typing import NDArray
+
+__all__ = ["Risk", "Steps", "risk_sets", "tally"]
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.intp]
+Bools = NDArray[np.bool_]
+
+
+def tally(place: Ints, weight: NDArray[np.generic], size: int) -> Floats:
+    """Return the sum of the weights at each place 0, ..., size - 1."""
+    return np.asarray(np.bincount(place, weight, size), dtype=float)
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """The denominators of the partial likelihood: S0 of the group, less a fraction of its own events' share.
+
+    Breslow has one step a group; Efron one an event, with fractions 0, 1/m, ..., (m - 1)/m among m tied events.
+
+    Attributes
+    ----------
+    group, fraction, weight : (steps,) group, fraction, and weight of the step's logarithm.
+    own : (K, n) sums over a group's own events where they are tied, None where no fraction is above 0.
+    """
+
+    group: Ints
+    fraction: Floats
+    weight: Floats
+    own: scipy.sparse.csr_matrix | None
+
+
+@dataclass(frozen=True, slots=True)
+class Risk:
+    """Spells that see at least one event of their stratum, in order of stratum and of the last group they see.
+
+    Attributes
+    ----------
+    given : number of the caller's rows; those that see no event are left out of n.
+    row : (n,) the caller's row of each spell.
+    event, weight, stratum : (n,)
+    first, last : (n,) groups at which a spell is at risk, first <= k < last; an event's own group is last - 1.
+    time, group_stratum : (K,) event times, and their strata.
+    strata : number of strata.
+    spans : (m + 1,) where the spells of each stratum start that has any; n at the end.
+    change : (K, n) who is at risk at group k and not at k + 1, less who comes only after k.
+    """
+
+    given: int
+    row: Ints
+    event: Bools
+    weight: Floats
+    stratum: Ints
+    first: Ints
+    last: Ints
+    time: Floats
+    group_stratum: Ints
+    strata: int
+    spans: Ints
+    change: scipy.sparse.csr_matrix
+
+    def sums(self, values: Floats) -> Floats:
+        """Return the sum of each column of values (n, m) over every risk set, (K, m)."""
+        out = np.asarray(self.change @ values)
+        np.cumsum(out[::-1], axis=0, out=out[::-1])
+        return out
+
+    def seen(self, increments: Floats) -> Floats:
+        """Return the sum of increments (K,) or (K, m) over the groups at which each spell is at risk."""
+        running = np.zeros((len(self.time) + 1, *increments.shape[1:]))
+        np.cumsum(increments, axis=0, out=running[1:])
+        return np.asarray(running[self.last] - running[self.first])
+
+    def own(self, values: Floats) -> Floats:
+        """Return, for every event among the spells in their order, the value of its own group."""
+        return np.asarray(values[self.last[self.event] - 1])
+
+    def to_rows(self, values: Floats) -> Floats:
+        """Return values (n,) or (n, m) in the caller's order; a row that sees no event has 0."""
+        out = np.zeros((self.given, *values.shape[1:]))
+        out[self.row] = values
+        return out
+
+    def highest(self, values: Floats) -> Floats:
+        """Return the largest value (n,) among the spells of each spell's stratum."""
+        return np.repeat(np.maximum.reduceat(values, self.spans[:-1]), np.diff(self.spans))
+
+    def steps(self, ties: str) -> Steps:
+        """Return the steps of "efron" or "breslow"."""
+        group, weight = self.last[self.event] - 1, self.weight[self.event]
+        count = np.bincount(group, minlength=len(self.time))
+        total = tally(group, weight, len(self.time))
+        if ties == "breslow" or count.max() == 1:
+            everyone = np.arange(len(self.time), dtype=np.intp)
+            return Steps(everyone, np.zeros(len(everyone)), total, None)
+        # The events of a group stand together: the spells are sorted by it.
+        before = np.cumsum(count) - count
+        fraction = (np.arange(len(group)) - before[group]) / count[group]
+        tied = np.flatnonzero(self.event)[count[group] > 1]
+        shape = (len(self.time), len(self.row))
+        own = scipy.sparse.csr_matrix((np.ones(len(tied)), (self.last[tied] - 1, tied)), shape=shape)
+        return Steps(group, fraction, (total / count)[group], own)
+
+
+def risk_sets(entry: Floats | None, exit: Floats, event: Bools, weight: Floats, stratum: Ints) -> Risk:
+    """Return who is at risk when.
+
+    Parameters
+    ----------
+    entry : (n,) None where every spell starts before the first event.
+    exit, event, weight : (n,) at least one event; times are tied where they are equal.
+    stratum : (n,) codes 0, 1, ...
+    """
+    strata = int(stratum.max()) + 1
+    order = np.argsort(exit)
+    if strata > 1:
+        narrow = stratum.astype(np.int16) if strata < 2**15 else stratum
+        order = order[np.argsort(narrow[order], kind="stable")]
+    time, happens, codes = exit[order], event[order], stratum[order]
+    new = np.ones(len(order), dtype=bool)
+    new[1:] = (time[1:] != time[:-1]) | (codes[1:] != codes[:-1])
+    moment = np.cumsum(new) - 1
+    at_event = np.bincount(moment, weights=happens) > 0
+    last = np.cumsum(at_event)[moment]
+    groups = np.flatnonzero(new)[at_event]
+    group_time, group_stratum = time[groups], codes[groups]
+    first = np.searchsorted(group_stratum, np.arange(strata))[codes]
+    if entry is not None:
+        first = _late(entry[order], codes, group_time, group_stratum)
+    sees = np.flatnonzero(first < last)
+    first, last, codes = first[sees], last[sees], codes[sees]
+    return Risk(
+        given=len(exit),
+        row=order[sees],
+        event=happens[sees],
+        weight=weight[order[sees]],
+        stratum=codes,
+        first=first,
+        last=last,
+        time=group_time,
+        group_stratum=group_stratum,
+        strata=strata,
+        spans=np.concatenate([[0], np.flatnonzero(np.diff(codes)) + 1, [len(sees)]]),
+        change=_change(first, last, len(groups)),
+    )
+
+
+def _late(entry: Floats, codes: Ints, group_time: Floats, group_stratum: Ints) -> Ints:
+    """Return the first group after each entry, among those of its own stratum and later ones."""
+    times = np.unique(group_time)
+    width = len(times) + 1
+    places = group_stratum * width + np.searchsorted(times, group_time, side="right")
+    return np.searchsorted(places, codes * width + np.searchsorted(times, entry, side="right"), side="right")
+
+
+def _change(first: Ints, last: Ints, groups: int) -> scipy.sparse.csr_matrix:
+    n = len(first)
+    ends = np.searchsorted(last, np.arange(1, groups + 2))
+    leaving = scipy.sparse.csr_matrix((np.ones(n), np.arange(n), ends), shape=(groups, n))
+    late = np.flatnonzero(first > 0)
+    if len(late) == 0:
+        return leaving
+    coming = scipy.sparse.csr_matrix((np.ones(len(late)), (first[late] - 1, late)), shape=(groups, n))
+    return scipy.sparse.csr_matrix(leaving - coming)

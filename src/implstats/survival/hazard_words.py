@@ -1,0 +1,146 @@
+"""A Cox model in words, and what its tables need beside numbers: terms of columns, strata of profiles, E-values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from implstats import _check
+from implstats._core import frailty
+from implstats._core.evalue import e_value, risk_ratio
+from implstats.design.spells import Spells
+from implstats.errors import DataError
+from implstats.survival.groups import several
+
+if TYPE_CHECKING:
+    from implstats.survival.hazards import CoxResult
+
+__all__ = ["FEW_CLUSTERS", "FEW_EVENTS", "bases", "header", "in_strata", "with_e_values"]
+
+FEW_EVENTS, FEW_CLUSTERS = 10, 30
+TIES = {"efron": "Efron's ties", "breslow": "Breslow's ties", "exact": "exact discrete likelihood"}
+
+
+def bases(names: Sequence[str]) -> dict[str, str]:
+    """Return column name -> the term that it belongs to: `celltype[large]` -> `celltype`."""
+    found = {}
+    for name in names:
+        depth, kept = 0, []
+        for letter in name:
+            depth += letter == "["
+            if depth <= 0:
+                kept.append(letter)
+            depth -= letter == "]"
+        found[name] = "".join(kept) if depth == 0 else name
+    return found
+
+
+def in_strata(found: Spells, strata: Any, profile: pd.DataFrame) -> tuple[pd.DataFrame, NDArray[np.intp]]:
+    """Return profiles with the stratum of each; without the columns of the strata, each profile in every one."""
+    columns = several(strata)
+    if not columns:
+        return profile, np.zeros(len(profile), dtype=np.intp)
+    given = [c for c in columns if c in profile.columns]
+    if given and len(given) < len(columns):
+        raise DataError(f"profile: names {given[0]!r} but not every stratum; give all of {list(columns)}, or none")
+    if given:
+        labels = [", ".join(str(v) for v in row) for row in profile[list(columns)].itertuples(index=False)]
+        for row, label in zip(profile.index, labels, strict=True):
+            if label not in found.strata:
+                near = _check.nearest(label, found.strata)
+                raise DataError(f"profile: stratum {label!r} of row {_check.show(row)} is not in the fit{near}")
+        return profile, np.array([found.strata.index(label) for label in labels], dtype=np.intp)
+    everywhere = np.tile(np.arange(len(found.strata)), len(profile))
+    out = profile.iloc[np.repeat(np.arange(len(profile)), len(found.strata))]
+    return out.assign(stratum=[found.strata[k] for k in everywhere]), everywhere
+
+
+def with_e_values(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table of hazard ratios with the E-values of the estimates and of their intervals."""
+    estimates, limits = [], []
+    for row in table.to_dict("records"):
+        estimates.append(e_value(risk_ratio(row["estimate"])))
+        nearer = row["conf_low"] if row["estimate"] > 1 else row["conf_high"]
+        crosses = row["conf_low"] <= 1 <= row["conf_high"]
+        limits.append(1.0 if crosses else e_value(risk_ratio(nearer)))
+    return table.assign(e_value=estimates, e_value_limit=limits)
+
+
+def header(result: CoxResult) -> list[str]:
+    """Return the lines above a Cox model's table."""
+    found, call = result.spells, result.call
+    what = _check.show(call["cause"]) if call["cause"] is not None else found.event_name
+    lines = [f"Cox model: hazard of {what} over {found.duration} ({TIES[call['ties']]})"]
+    lines += [_events(result), *_penalty(result), *_together(result), *_strata(result), *_at_risk(result)]
+    record = result.convergence
+    return [*lines, *found.notes, *found.sample.in_words(), f"{record.message} in {record.iterations} steps"]
+
+
+def _events(result: CoxResult) -> str:
+    p, each = len(result.terms), result.events / len(result.terms)
+    line = f"{result.events} events in {len(result.happened)} rows; {each:.3g} events per parameter ({p} in all)"
+    if each < FEW_EVENTS and result.penalty != "firth":
+        line += f": below {FEW_EVENTS}, estimates are biased away from 0; penalty='firth' lessens that"
+    return line
+
+
+def _penalty(result: CoxResult) -> list[str]:
+    if result.penalty is None:
+        return []
+    if result.penalty == "firth":
+        return ["Firth's penalty: intervals and tests are from the profile of the penalised likelihood"]
+    return [
+        f"ridge penalty {_check.show(result.penalty)} per standard deviation: estimates are drawn towards 0, and "
+        "intervals do not hold their level"
+    ]
+
+
+def _together(result: CoxResult) -> list[str]:
+    """Return what was done about rows that hang together, or what was left undone."""
+    found, call, fit = result.spells, result.call, result.fit
+    if result.robust is not None:
+        number = len(found.clusters)
+        line = f"standard errors are robust, from {number} clusters ({call['cluster']})"
+        few = f"; with fewer than {FEW_CLUSTERS} they come out too small" if number < FEW_CLUSTERS else ""
+        return [line + few]
+    if isinstance(fit, frailty.Fit):
+        line = f"gamma frailty of {call['frailty']} ({len(found.clusters)} groups): variance {fit.theta:.4g}"
+        if fit.theta == 0:
+            return [f"{line}, on its boundary: the likelihood falls from 0 on"]
+        p = "p < .001" if fit.p_value < 0.001 else f"p = {fit.p_value:.3f}"
+        return [f"{line} (likelihood ratio {fit.statistic:.4g}, {p}); hazard ratios are those within a group"]
+    again = np.bincount(found.person, weights=result.happened).max() > 1
+    if call["id"] is not None and again:
+        return [f"recurrent events: rows of one {call['id']} are taken as independent; say cluster={call['id']!r}"]
+    return []
+
+
+def _strata(result: CoxResult) -> list[str]:
+    found = result.spells
+    if result.call["strata"] is None:
+        return []
+    names = ", ".join(str(c) for c in several(result.call["strata"]))
+    without = [s for k, s in enumerate(found.strata) if not result.happened[found.stratum == k].any()]
+    line = f"a baseline hazard for each of {len(found.strata)} strata ({names})"
+    if without:
+        more = f" and {len(without) - 3} more" if len(without) > 3 else ""
+        rows = "its rows say" if len(without) == 1 else "their rows say"
+        line += f"; no event in {', '.join(without[:3])}{more}: {rows} nothing of the terms"
+    return [line]
+
+
+def _at_risk(result: CoxResult) -> list[str]:
+    """Return what delayed entry and lonely events mean."""
+    risk, lines = result.model.risk, []
+    if result.spells.delayed:
+        lines.append("rows are at risk from their entry on: the model holds for those who get that far")
+    alone = int((risk.sums(np.ones((len(risk.row), 1)))[:, 0] < 1.5).sum())
+    if alone:
+        lines.append(
+            f"{alone} of {len(risk.time)} event times with nobody else at risk, which say nothing of the terms"
+        )
+    return lines

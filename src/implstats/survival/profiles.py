@@ -1,0 +1,57 @@
+"""What models of a hazard or of a time share: profiles as columns, what a term is compared with, one kind of event."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from implstats import _check
+from implstats._check import Faults
+from implstats.design.spells import Spells
+from implstats.survival.hazard_words import bases
+
+__all__ = ["beside", "one_kind_of_event", "profiles_of", "references"]
+
+Floats = NDArray[np.float64]
+
+
+def one_kind_of_event(found: Spells, event: Hashable | None, faults: Faults) -> None:
+    """Refuse causes that compete, and data without any event, with the faults found so far."""
+    if len(found.causes) > 1:
+        shown = ", ".join(_check.show(c) for c in found.causes)
+        remedy = "make a column of 0 and 1 for the end that counts, or use cumulative_incidence"
+        faults.add("event", event, f"{len(found.causes)} causes ({shown}), and this model knows one", remedy)
+    elif not (found.event > 0).any():
+        faults.add("event", event, f"no event in {len(found.event)} rows", "without events there is nothing to model")
+    faults.settle()
+
+
+def references(found: Spells) -> Mapping[str, Any]:
+    """Return term -> the level that it is compared with; none for a number or an interaction."""
+    first = {} if found.encoding is None else {str(c): levels[0] for c, levels in found.encoding.levels.items()}
+    first |= {f"C({column})": level for column, level in first.items()}
+    return {term: first[base] for term, base in bases(found.names).items() if term != base and base in first}
+
+
+def profiles_of(found: Spells, profile: Any) -> tuple[pd.DataFrame, Floats]:
+    """Return profiles as a frame, and their columns of the terms.
+
+    Without one: numbers at their mean over the rows, and an equal share of every level of a category.
+    """
+    if isinstance(profile, Mapping):
+        profile = pd.DataFrame([dict(profile)])
+    if profile is not None:
+        frame = _check.frame(profile, "profile")
+        return frame, found.rows_of(frame)
+    average = np.zeros(0) if found.encoding is None else found.encoding.average()
+    return pd.DataFrame(index=[0]), average[None, :]
+
+
+def beside(frame: pd.DataFrame, asked: Any, name: str, columns: Mapping[str, Any]) -> pd.DataFrame:
+    """Return a table with a row for every profile and what was asked of it, the profile's own columns first."""
+    out = frame.loc[frame.index.repeat(len(asked))].reset_index(drop=True)
+    return out.assign(**{name: np.tile(asked, len(frame))}, **columns)
