@@ -112,6 +112,29 @@ def test_the_optimum_has_a_score_of_zero(data: Data, ties: str) -> None:
     assert fit.convergence.iterations < 10
 
 
+@pytest.mark.parametrize(("data", "ties"), BOTH)
+def test_running_sums_are_those_of_the_members(data: Data, ties: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    few = data.model(ties)
+    monkeypatch.setattr("implstats._core.risk.PAIRS", 0)
+    many = data.model(ties)
+    assert many.risk.running
+    assert few.risk.running == (not few.risk.first.any())
+    b = np.array([0.2, -0.5])
+    one, other = cox.evaluate(few, b), cox.evaluate(many, b)
+    for name in ("S0", "M", "A", "loglik", "score", "information"):
+        np.testing.assert_allclose(getattr(other, name), getattr(one, name), rtol=1e-9, atol=1e-11)
+
+
+def test_late_entry_of_a_huge_hazard_costs_no_digits() -> None:
+    """A row of 10^17 times the others' hazard comes and goes: what is left of running sums would be rounding."""
+    entry, exit = np.array([0, 0, 0, 0, 1.0, 0]), np.array([1.5, 2, 3, 4, 2.5, 5])
+    event, X = np.array([1, 1, 1, 1, 0, 0], dtype=bool), np.array([[0.0], [1], [0], [1], [40], [0]])
+    data = Data(entry, exit, event, X, np.ones(6), np.zeros(6, dtype=int))
+    assert cox.value_at(data.model("efron"), np.ones(1) * data.model("efron").scale)[0] == pytest.approx(
+        data.loglik(np.ones(1), "efron"), rel=1e-12
+    )
+
+
 def test_a_common_shift_of_huge_log_hazards_is_harmless() -> None:
     data = made(4)
     far = Data(data.entry, data.exit, data.event, data.X + np.array([1e6, 0]), data.weight, data.stratum)

@@ -43,17 +43,15 @@ class Arrow:
 
     def _bent(self, values: Floats) -> Floats:
         """Return the derivative of each spell's expected events along changes of log hazards, (n,) or (n, m)."""
-        risk, own, state = self.model.risk, self.model.steps.own, self.state
-        turned = values.T
+        risk, steps, state = self.model.risk, self.model.steps, self.state
+        turned, tied = values.T, steps.tied
         weighted = (turned * self.wr).T
-        one, f, ff = state.second / state.S0
-        M = risk.sums(weighted).T / state.S0
-        if own is None:
-            means = risk.seen((one * M).T)
-        else:
-            N = (own @ weighted).T / state.S0
-            means = risk.seen((one * M - f * N).T)
-            means[risk.event] -= risk.own((f * M - ff * N).T)
+        f, ff = state.cross / state.S0[tied]
+        M, N = risk.sums(weighted).T / state.S0, (steps.own @ weighted).T / state.S0[tied]
+        rising = state.second / state.S0 * M
+        rising[..., tied] -= f * N
+        means = risk.seen(rising.T)
+        means[steps.row] -= (f * M[..., tied] - ff * N).T[steps.place]
         return np.asarray((self.wr * (turned * state.A - means.T)).T)
 
     def times(self, vector: Floats) -> Floats:

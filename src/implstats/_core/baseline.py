@@ -70,7 +70,7 @@ def baseline(model: Model, state: State, beta: Floats) -> Baseline:
     risk = model.risk
     # Hazards were computed with the largest log hazard ratio of each stratum taken off.
     unit = np.exp(-state.shift[risk.spans[:-1]])[np.searchsorted(risk.stratum[risk.spans[:-1]], risk.group_stratum)]
-    parts = state.hazard * unit, state.second[0] * (unit / state.S0) ** 2, mean_steps(state)[0] * unit[:, None]
+    parts = state.hazard * unit, state.second * (unit / state.S0) ** 2, mean_steps(model, state)[0] * unit[:, None]
     hazard, variance, mean = (np.zeros_like(part) for part in parts)
     for stratum in np.unique(risk.group_stratum):
         own = risk.group_stratum == stratum

@@ -30,8 +30,8 @@ Value = tuple[float, Floats, Floats]
 
 NEWTON_STEPS = 60
 HALVINGS = 30
-# What a further step promises to the log-likelihood: nothing, nothing that rounding lets pass, nothing worth a step.
-PERFECT, GOOD, SETTLED = 1e-20, 1e-12, 1e-8
+# What a further step promises to the log-likelihood: nothing; so little that only rounding keeps it from nothing.
+PERFECT, SETTLED = 1e-20, 1e-8
 # A log-likelihood may fall by so much, relative to its size, without being lower.
 ROUNDING = 1e-12
 # A settled log-likelihood whose next step still moves log hazards this far apart has no finite optimum.
@@ -74,9 +74,9 @@ class State:
     eta, r : (n,) log hazard ratio, less the largest of the stratum, and its exponential.
     shift : (n,) what was subtracted.
     S0 : (K,) sums of w r over the risk sets.
-    M, N : (K, p) S1 / S0 and T1 / S0; N is None without ties.
-    hazard, own : (K,) sums over a group's steps of h / denominator, and of h f / denominator.
-    second : (3, K) sums of h (S0 / denominator)^2, times 1, f and f^2.
+    M, N : (K, p), (G, p) S1 / S0 of every group, and T1 / S0 of the tied ones.
+    hazard, own : (K,), (G,) sums over a group's steps of h / denominator, and of h f / denominator.
+    second, cross : (K,), (2, G) sums of h (S0 / denominator)^2, and of it times f and f^2.
     A : (n,) what the hazards add up to while a row is at risk, less its own share of its own tied event.
     loglik, score, information : scalar, (p,), (p, p).
     """
@@ -86,10 +86,11 @@ class State:
     shift: Floats
     S0: Floats
     M: Floats
-    N: Floats | None
+    N: Floats
     hazard: Floats
     own: Floats
     second: Floats
+    cross: Floats
     A: Floats
     loglik: float
     score: Floats
@@ -180,45 +181,38 @@ def evaluate(model: Model, b: Floats, offset: Floats | None = None) -> State:
     r = np.exp(eta)
     wr = risk.weight * r
     weighted = X * wr[:, None]
-    S0, M = risk.sums(wr), risk.sums(weighted)
-    T0, N = None, None
+    # Far from the optimum sums may vanish; what comes of it is not finite, and no step is taken to it.
     with np.errstate(all="ignore"):
+        S0, M, N = risk.sums(wr), risk.sums(weighted), np.asarray(steps.own @ weighted)
         M /= S0[:, None]
-        if steps.own is not None:
-            T0, N = steps.own @ wr, steps.own @ weighted
-            N /= S0[:, None]
-        loglik, hazard, own, second = _per_group(steps, S0, T0)
-    loglik += float((risk.weight * eta)[risk.event].sum())
-    A = risk.seen(hazard)
-    score = model.total - (hazard * S0) @ M
-    if N is not None:
-        A[risk.event] -= risk.own(own)
-        score += (own * S0) @ N
-    weighted *= A[:, None]
-    information = X.T @ weighted - products(M, N, second)
-    return State(eta, r, shift, S0, M, N, hazard, own, second, A, loglik, score, information)
+        N /= S0[steps.tied, None]
+        loglik, hazard, own, second, cross = _per_group(steps, S0, steps.own @ wr)
+        loglik += float((risk.weight * eta)[risk.event].sum())
+        A = risk.seen(hazard)
+        A[steps.row] -= own[steps.place]
+        score = model.total - (hazard * S0) @ M + (own * S0[steps.tied]) @ N
+        weighted *= A[:, None]
+        information = X.T @ weighted - products(M, N, steps.tied, second, cross)
+    return State(eta, r, shift, S0, M, N, hazard, own, second, cross, A, loglik, score, information)
 
 
-def _per_group(steps: Steps, S0: Floats, T0: Floats | None) -> tuple[float, Floats, Floats, Floats]:
+def _per_group(steps: Steps, S0: Floats, T0: Floats) -> tuple[float, Floats, Floats, Floats, Floats]:
     """Return minus the sum of h log denominator, and the sums over each group's steps."""
-    h, f = steps.weight, steps.fraction
-    if T0 is None:
-        return -float(h @ np.log(S0)), h / S0, np.zeros_like(S0), np.stack([h, *np.zeros((2, len(h)))])
-    denominator = S0[steps.group] - f * T0[steps.group]
-    relative = h * (S0[steps.group] / denominator) ** 2
-    terms = [h / denominator, h * f / denominator, relative, relative * f, relative * f * f]
-    sums = np.stack([tally(steps.group, term, len(S0)) for term in terms])
-    hazard, own, second = sums[0], sums[1], sums[2:]
-    return -float(h @ np.log(denominator)), hazard, own, second
+    tied, h, f = steps.tied, steps.share, steps.fraction
+    relative = 1 / (1 - f * (T0 / S0[tied])[steps.place])
+    terms = [h * relative, h * f * relative, *(h * f**power * relative**2 for power in range(3))]
+    sums = [tally(steps.place, term, len(tied)) for term in terms]
+    hazard, second = steps.weight / S0, steps.weight.copy()
+    hazard[tied], second[tied] = sums[0] / S0[tied], sums[2]
+    loglik = float(h @ np.log(relative)) - float(steps.weight @ np.log(S0))
+    return loglik, hazard, sums[1] / S0[tied], second, np.stack(sums[3:])
 
 
-def products(M: Floats, N: Floats | None, second: Floats) -> Floats:
+def products(M: Floats, N: Floats, tied: Ints, second: Floats, cross: Floats) -> Floats:
     """Return the sum over steps of h mean mean'."""
-    alone = np.asarray(M.T @ (M * second[0][:, None]))
-    if N is None:
-        return alone
-    both = M.T @ (N * second[1][:, None])
-    return np.asarray(alone - both - both.T + N.T @ (N * second[2][:, None]))
+    alone = M.T @ (M * second[:, None])
+    both = M[tied].T @ (N * cross[0][:, None])
+    return np.asarray(alone - both - both.T + N.T @ (N * cross[1][:, None]))
 
 
 def inverse(information: Floats) -> Floats:
@@ -294,10 +288,13 @@ def climb(
         record = Convergence(
             True, False, "converged", iteration, evaluations, 0, float(np.abs(score).max(initial=0.0)), decrement
         )
-        if decrement < PERFECT or (decrement < GOOD and decrement > before / 4):
+        if decrement < PERFECT:
             return b, here, record
-        if decrement < SETTLED and spread(model, step) > STILL_MOVING:
-            raise runaway(model, step, _failed(record, "a coefficient runs away"))
+        if decrement < SETTLED:
+            if spread(model, step) > STILL_MOVING:
+                raise runaway(model, step, _failed(record, "a coefficient runs away"))
+            if decrement > before / 4:
+                return b, here, record
         before = decrement
         for halving in range(HALVINGS):
             evaluations += 1

@@ -8,8 +8,7 @@ of running sums, as the information does, so no risk set is gone through on its 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.optimize
@@ -17,8 +16,9 @@ from numpy.typing import NDArray
 from scipy import special
 
 from implstats._core.convergence import Convergence
-from implstats._core.cox import PERFECT, ROUNDING, Model, State, aliased, evaluate, inverse
+from implstats._core.cox import PERFECT, Model, State, aliased, evaluate, inverse
 from implstats._core.martingale import mean_steps
+from implstats._core.optimum import GOOD_DECREMENT, Climb
 from implstats._core.structure import AliasedError
 from implstats.errors import ConvergenceError
 
@@ -26,10 +26,7 @@ __all__ = ["Fit", "Profile", "fit"]
 
 Floats = NDArray[np.float64]
 
-STEPS = 500
-HALVINGS = 30
-# A promise that rounding does not let become smaller.
-GOOD = 1e-14
+SCORING = 12
 # How far an end of an interval is looked for, in standard errors.
 FARTHEST = 1e3
 
@@ -58,11 +55,15 @@ class Fit:
 def penalised_at(model: Model, b: Floats) -> tuple[float, Floats, Floats, float]:
     """Return the penalised log-likelihood, its slope, the information, and the plain log-likelihood at b (scaled)."""
     state = evaluate(model, b)
-    sign, size = np.linalg.slogdet(state.information)
-    if not (sign > 0 and math.isfinite(state.loglik)):
+    with np.errstate(all="ignore"):
+        sign, size = np.linalg.slogdet(state.information)
+        try:
+            slope = state.score + _slope(model, state, inverse(state.information)) / 2
+        except (np.linalg.LinAlgError, ValueError):
+            sign, slope = 0, np.zeros_like(b)
+    if not (sign > 0 and math.isfinite(state.loglik) and np.isfinite(slope).all()):
         return -math.inf, np.zeros_like(b), state.information, state.loglik
-    V = inverse(state.information)
-    return state.loglik + size / 2, state.score + _slope(model, state, V) / 2, state.information, state.loglik
+    return state.loglik + float(size) / 2, slope, state.information, state.loglik
 
 
 def _slope(model: Model, state: State, V: Floats) -> Floats:
@@ -71,49 +72,66 @@ def _slope(model: Model, state: State, V: Floats) -> Floats:
     wr = risk.weight * state.r
     XV = X @ V
     g = np.einsum("ij,ij->i", XV, X)
-    rising, sharing = mean_steps(state)
+    rising, sharing = mean_steps(model, state)
     means = risk.seen(rising)
-    if state.N is not None:
-        means[risk.event] -= risk.own(sharing)
+    means[steps.row] -= sharing[steps.place]
     mixed = g * state.A - 2 * np.einsum("ij,ij->i", XV, means)
-    # The means of x and of g in every step.
-    mean, mean_g = state.M[steps.group], (risk.sums(wr * g) / state.S0)[steps.group]
-    if state.N is not None and steps.own is not None:
-        f, own = steps.fraction, (steps.own @ np.column_stack([wr, wr * g]))[steps.group]
-        S0 = state.S0[steps.group]
-        relative = S0 / (S0 - f * own[:, 0])
-        mean = (mean - f[:, None] * state.N[steps.group]) * relative[:, None]
-        mean_g = (mean_g - f * own[:, 1] / S0) * relative
-    squares = np.einsum("ij,jk,ik->i", mean, V, mean)
-    return np.asarray((wr * mixed) @ X + (steps.weight * (2 * squares - mean_g)) @ mean)
+    # The means of x and of g in every group, and in every step of the tied ones, whose fractions come off both.
+    mean, mean_g = state.M, risk.sums(wr * g) / state.S0
+    alone = steps.weight.copy()
+    alone[steps.tied] = 0.0
+    own = (steps.own @ np.column_stack([wr, wr * g]) / state.S0[steps.tied, None])[steps.place]
+    group, f = steps.tied[steps.place], steps.fraction
+    relative = 1 / (1 - f * own[:, 0])
+    tied_mean = (mean[group] - f[:, None] * state.N[steps.place]) * relative[:, None]
+    tied_g = (mean_g[group] - f * own[:, 1]) * relative
+    third = (wr * mixed) @ X
+    for weight, m, mg in ((alone, mean, mean_g), (steps.share, tied_mean, tied_g)):
+        third += (weight * (2 * np.einsum("ij,jk,ik->i", m, V, m) - mg)) @ m
+    return np.asarray(third)
 
 
-def _maximum(
-    value: Callable[[Floats], tuple[float, Floats, Floats, float]], start: Floats, free: NDArray[np.intp]
-) -> tuple[Floats, tuple[float, Floats, Floats, float], Convergence]:
-    """Return where the penalised likelihood is largest in the free coefficients, by scoring steps."""
-    b, here, evaluations, before = start, value(start), 1, math.inf
-    for iteration in range(STEPS):
+def _maximum(model: Model, start: Floats, free: NDArray[np.intp]) -> tuple[Floats, Convergence]:
+    """Return where the penalised likelihood is largest in the free coefficients.
+
+    Scoring steps take the information for the curvature; where the penalty bends the likelihood as well, Newton steps
+    on differences of the slope arrive.
+    """
+    b, here, evaluations = start, penalised_at(model, start), 1
+    for iteration in range(SCORING):
         score = here[1][free]
         step = np.zeros_like(b)
         step[free] = np.linalg.solve(here[2][np.ix_(free, free)], score)
-        decrement = float(score @ step[free]) / 2
-        gradient = float(np.abs(score).max(initial=0.0))
-        if decrement < PERFECT or (decrement < GOOD and decrement >= before):
-            return b, here, Convergence(True, False, "converged", iteration, evaluations, 0, gradient, decrement)
-        before = decrement
-        for halving in range(HALVINGS):
-            evaluations += 1
-            further = value(b + step / 2**halving)
-            if further[0] >= here[0] - ROUNDING * (1 + abs(here[0])):
-                break
-        else:
+        decrement, gradient = float(score @ step[free]) / 2, float(np.abs(score).max(initial=0.0))
+        if decrement < PERFECT:
+            return b, Convergence(True, False, "converged", iteration, evaluations, 0, gradient, decrement)
+        evaluations += 1
+        further = penalised_at(model, b + step)
+        if not further[0] > here[0]:
             break
-        b, here = b + step / 2**halving, further
-    record = Convergence(False, False, "no optimum", iteration, evaluations, 0, gradient, decrement)
+        b, here = b + step, further
+
+    def criterion(values: Floats) -> tuple[float, Floats]:
+        moved = b.copy()
+        moved[free] = values
+        value, slope, _, _ = penalised_at(model, moved)
+        return -2 * value, -2 * slope[free]
+
+    climb = Climb(criterion, b[free], len(model.risk.row))
+    climb.run(near=True)
+    b = b.copy()
+    b[free] = climb.theta
+    if len(free) and climb.decrement < GOOD_DECREMENT:
+        # Climbs end where the likelihood is flat to its last digits; the slope still has some.
+        slope = climb(climb.theta)[1]
+        b[free] -= np.linalg.solve(climb.hessian(climb.theta, slope), slope)
+    counts = iteration + climb.iterations, evaluations + climb.evaluations
+    record = Convergence(True, False, "converged", *counts, 0, climb.gradient, climb.decrement)
+    if climb.decrement < GOOD_DECREMENT:
+        return b, record
     raise ConvergenceError(
-        f"the penalised fit did not converge after {iteration} steps, decrement {decrement:.1e}; use fewer terms",
-        record.to_dict(),
+        f"the penalised fit did not converge after {counts[0]} steps, decrement {climb.decrement:.1e}; use fewer terms",
+        replace(record, converged=False, message="no certified optimum").to_dict(),
     )
 
 
@@ -132,7 +150,8 @@ def fit(model: Model) -> Fit:
     null = penalised_at(model, zero)
     if columns := aliased(null[2], float(model.steps.weight.sum())):
         raise AliasedError("X", columns)
-    b, end, record = _maximum(lambda at: penalised_at(model, at), zero, np.arange(p))
+    b, record = _maximum(model, zero, np.arange(p))
+    end = penalised_at(model, b)
     vcov = inverse(end[2]) / np.outer(model.scale, model.scale)
     return Fit(b / model.scale, vcov, end[3], null[3], end[0], null[0], record)
 
@@ -158,8 +177,8 @@ class Profile:
         if value not in self.nearest:
             start = self.nearest[min(self.nearest, key=lambda other: abs(other - value))][1].copy()
             start[self.held] = value
-            b, end, _ = _maximum(lambda at: penalised_at(self.model, at), start, self.free)
-            self.nearest[value] = (2 * (self.fitted.penalised - end[0]), b)
+            b, _ = _maximum(self.model, start, self.free)
+            self.nearest[value] = (2 * (self.fitted.penalised - penalised_at(self.model, b)[0]), b)
         return self.nearest[value][0]
 
     def interval(self, level: float) -> tuple[float, float]:

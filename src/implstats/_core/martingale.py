@@ -12,7 +12,7 @@ import scipy.sparse
 from numpy.typing import NDArray
 
 from implstats._core.cox import Model, State
-from implstats._core.risk import Ints, tally
+from implstats._core.risk import Ints
 
 __all__ = ["cluster_sums", "deviance", "martingale", "mean_steps", "sandwich", "schoenfeld", "score_residuals"]
 
@@ -31,38 +31,33 @@ def deviance(residual: Floats, event: NDArray[np.bool_]) -> Floats:
     return np.asarray(np.sign(residual) * np.sqrt(np.maximum(2 * (gain - residual), 0.0)))
 
 
-def mean_steps(state: State) -> tuple[Floats, Floats]:
-    """Return the sums over a group's steps of (h / denominator) mean, times 1 and times f: (K, p) each."""
-    one, f, ff = (state.second / state.S0)[:, :, None]
-    if state.N is None:
-        return one * state.M, np.zeros((1, 1))
-    return one * state.M - f * state.N, f * state.M - ff * state.N
+def mean_steps(model: Model, state: State) -> tuple[Floats, Floats]:
+    """Return the sums over a group's steps of (h / denominator) mean, (K, p), and for tied ones times f, (G, p)."""
+    tied = model.steps.tied
+    f, ff = (state.cross / state.S0[tied])[:, :, None]
+    rising = (state.second / state.S0)[:, None] * state.M
+    rising[tied] -= f * state.N
+    return rising, f * state.M[tied] - ff * state.N
 
 
-def _mean_at_events(state: State, weight: Floats) -> Floats:
-    """Return the covariates' mean in every group, averaged over its steps, (K, p); weight (K,) is the steps' sum."""
-    share = state.S0 / weight
+def _mean_at_events(model: Model, state: State) -> Floats:
+    """Return the covariates' mean at risk at every event, averaged over its group's steps, (D, p)."""
+    tied, share = model.steps.tied, state.S0 / model.steps.weight
     means = (share * state.hazard)[:, None] * state.M
-    if state.N is not None:
-        means -= (share * state.own)[:, None] * state.N
-    return np.asarray(means)
-
-
-def _step_weight(model: Model) -> Floats:
-    return tally(model.steps.group, model.steps.weight, len(model.risk.time))
+    means[tied] -= (share[tied] * state.own)[:, None] * state.N
+    return model.risk.own(means)
 
 
 def score_residuals(model: Model, state: State) -> Floats:
     """Return each spell's share of the score on the scaled columns, unweighted, (n, p)."""
-    risk, X = model.risk, model.X
-    rising, sharing = mean_steps(state)
+    risk, X, steps = model.risk, model.X, model.steps
+    rising, sharing = mean_steps(model, state)
     means = risk.seen(rising)
-    if state.N is not None:
-        means[risk.event] -= risk.own(sharing)
+    means[steps.row] -= sharing[steps.place]
     out = X * state.A[:, None]
     np.subtract(means, out, out=out)
     out *= state.r[:, None]
-    out[risk.event] += X[risk.event] - risk.own(_mean_at_events(state, _step_weight(model)))
+    out[risk.event] += X[risk.event] - _mean_at_events(model, state)
     return out
 
 
@@ -88,5 +83,4 @@ def sandwich(model: Model, state: State, vcov: Floats, cluster: Ints) -> Floats:
 def schoenfeld(model: Model, state: State) -> tuple[Ints, Floats]:
     """Return the caller's row of every event, by stratum and time, and covariates less their mean at risk, (D, p)."""
     risk = model.risk
-    mean = risk.own(_mean_at_events(state, _step_weight(model)))
-    return risk.row[risk.event], (model.X[risk.event] - mean) * model.scale
+    return risk.row[risk.event], (model.X[risk.event] - _mean_at_events(model, state)) * model.scale

@@ -64,9 +64,8 @@ class ScoreTest:
     def __init__(self, model: Model, state: State, g: Floats) -> None:
         risk, X = model.risk, model.X
         events = risk.weight[risk.event] * risk.own(g)
-        expected = (g * state.hazard * state.S0) @ state.M
-        if state.N is not None:
-            expected -= (g * state.own * state.S0) @ state.N
+        tied = model.steps.tied
+        expected = (g * state.hazard * state.S0) @ state.M - (g[tied] * state.own * state.S0[tied]) @ state.N
         self.score = events @ X[risk.event] - expected
         blocks = [_information(model, state, g**power) for power in range(3)]
         self.information = np.block([blocks[:2], blocks[1:]])
@@ -83,9 +82,9 @@ class ScoreTest:
 
 def _information(model: Model, state: State, weight: Floats) -> Floats:
     """Return the information with every group's share times a weight."""
-    risk, X = model.risk, model.X
+    risk, X, steps = model.risk, model.X, model.steps
     A = risk.seen(weight * state.hazard)
-    if state.N is not None:
-        A[risk.event] -= risk.own(weight * state.own)
+    A[steps.row] -= (weight[steps.tied] * state.own)[steps.place]
     squares = X.T @ (X * (risk.weight * state.r * A)[:, None])
-    return np.asarray(squares - products(state.M, state.N, state.second * weight))
+    second, cross = state.second * weight, state.cross * weight[steps.tied]
+    return np.asarray(squares - products(state.M, state.N, steps.tied, second, cross))

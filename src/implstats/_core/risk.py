@@ -19,6 +19,10 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
 Bools = NDArray[np.bool_]
 
+# With late entry or strata running sums subtract what has come or gone, which costs digits where hazards differ a lot:
+# up to so many pairs of a spell and a risk set, sums are made of those at risk alone.
+PAIRS = 1_000_000
+
 
 def tally(place: Ints, weight: NDArray[np.generic], size: int) -> Floats:
     """Return the sum of the weights at each place 0, ..., size - 1."""
@@ -27,20 +31,28 @@ def tally(place: Ints, weight: NDArray[np.generic], size: int) -> Floats:
 
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """The denominators of the partial likelihood: S0 of the group, less a fraction of its own events' share.
+    """The denominators of the partial likelihood, one a group; where m events are tied Efron has m.
 
-    Breslow has one step a group; Efron one an event, with fractions 0, 1/m, ..., (m - 1)/m among m tied events.
+    These are S0 less the fractions 0, 1/m, ..., (m - 1)/m of the events' own share in it, each for the events' mean
+    weight; Breslow has S0 for the sum of their weights, as where there is one event.
 
     Attributes
     ----------
-    group, fraction, weight : (steps,) group, fraction, and weight of the step's logarithm.
-    own : (K, n) sums over a group's own events where they are tied, None where no fraction is above 0.
+    weight : (K,) sum of the weights of a group's events.
+    tied : (G,) groups with several events; none under Breslow.
+    row : (D,) spells with a tied event.
+    place : (D,) which of the tied groups each is in; they stand group after group.
+    fraction, share : (D,) fraction and weight of each step of a tied group.
+    own : (G, n) sums over a tied group's events.
     """
 
-    group: Ints
-    fraction: Floats
     weight: Floats
-    own: scipy.sparse.csr_matrix | None
+    tied: Ints
+    row: Ints
+    place: Ints
+    fraction: Floats
+    share: Floats
+    own: scipy.sparse.csr_matrix
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +68,9 @@ class Risk:
     time, group_stratum : (K,) event times, and their strata.
     strata : number of strata.
     spans : (m + 1,) where the spells of each stratum start that has any; n at the end.
-    change : (K, n) who is at risk at group k and not at k + 1, less who comes only after k.
+    running : whether sums over risk sets are made as running sums over the groups.
+    matrix : (K, n) who is at risk at group k; for running sums who is at risk at k and not at k + 1, less who comes
+        only after k.
     """
 
     given: int
@@ -70,16 +84,20 @@ class Risk:
     group_stratum: Ints
     strata: int
     spans: Ints
-    change: scipy.sparse.csr_matrix
+    running: bool
+    matrix: scipy.sparse.csr_matrix
 
     def sums(self, values: Floats) -> Floats:
-        """Return the sum of each column of values (n, m) over every risk set, (K, m)."""
-        out = np.asarray(self.change @ values)
-        np.cumsum(out[::-1], axis=0, out=out[::-1])
+        """Return the sum of values (n,) or (n, m) over every risk set, (K,) or (K, m)."""
+        out = np.asarray(self.matrix @ values)
+        if self.running:
+            np.cumsum(out[::-1], axis=0, out=out[::-1])
         return out
 
     def seen(self, increments: Floats) -> Floats:
         """Return the sum of increments (K,) or (K, m) over the groups at which each spell is at risk."""
+        if not self.running:
+            return np.asarray(self.matrix.T @ increments)
         running = np.zeros((len(self.time) + 1, *increments.shape[1:]))
         np.cumsum(increments, axis=0, out=running[1:])
         return np.asarray(running[self.last] - running[self.first])
@@ -100,19 +118,20 @@ class Risk:
 
     def steps(self, ties: str) -> Steps:
         """Return the steps of "efron" or "breslow"."""
-        group, weight = self.last[self.event] - 1, self.weight[self.event]
+        events = np.flatnonzero(self.event)
+        group = self.last[events] - 1
         count = np.bincount(group, minlength=len(self.time))
-        total = tally(group, weight, len(self.time))
-        if ties == "breslow" or count.max() == 1:
-            everyone = np.arange(len(self.time), dtype=np.intp)
-            return Steps(everyone, np.zeros(len(everyone)), total, None)
-        # The events of a group stand together: the spells are sorted by it.
-        before = np.cumsum(count) - count
-        fraction = (np.arange(len(group)) - before[group]) / count[group]
-        tied = np.flatnonzero(self.event)[count[group] > 1]
-        shape = (len(self.time), len(self.row))
-        own = scipy.sparse.csr_matrix((np.ones(len(tied)), (self.last[tied] - 1, tied)), shape=shape)
-        return Steps(group, fraction, (total / count)[group], own)
+        weight = tally(group, self.weight[events], len(self.time))
+        tied = np.flatnonzero(count > 1) if ties == "efron" else np.zeros(0, dtype=np.intp)
+        # The events of a group stand together: spells are sorted by it.
+        several = np.isin(group, tied)
+        row, group = events[several], group[several]
+        place = np.searchsorted(tied, group)
+        size = count[tied]
+        fraction = (np.arange(len(row)) - (np.cumsum(size) - size)[place]) / size[place]
+        ends = np.concatenate([[0], np.cumsum(size)])
+        own = scipy.sparse.csr_matrix((np.ones(len(row)), row, ends), shape=(len(tied), len(self.row)))
+        return Steps(weight, tied, row, place, fraction, (weight[tied] / size)[place], own)
 
 
 def risk_sets(entry: Floats | None, exit: Floats, event: Bools, weight: Floats, stratum: Ints) -> Risk:
@@ -142,6 +161,7 @@ def risk_sets(entry: Floats | None, exit: Floats, event: Bools, weight: Floats, 
         first = _late(entry[order], codes, group_time, group_stratum)
     sees = np.flatnonzero(first < last)
     first, last, codes = first[sees], last[sees], codes[sees]
+    running = not first.any() or int((last - first).sum()) > PAIRS
     return Risk(
         given=len(exit),
         row=order[sees],
@@ -154,7 +174,8 @@ def risk_sets(entry: Floats | None, exit: Floats, event: Bools, weight: Floats, 
         group_stratum=group_stratum,
         strata=strata,
         spans=np.concatenate([[0], np.flatnonzero(np.diff(codes)) + 1, [len(sees)]]),
-        change=_change(first, last, len(groups)),
+        running=running,
+        matrix=(_change if running else _members)(first, last, len(groups)),
     )
 
 
@@ -164,6 +185,13 @@ def _late(entry: Floats, codes: Ints, group_time: Floats, group_stratum: Ints) -
     width = len(times) + 1
     places = group_stratum * width + np.searchsorted(times, group_time, side="right")
     return np.searchsorted(places, codes * width + np.searchsorted(times, entry, side="right"), side="right")
+
+
+def _members(first: Ints, last: Ints, groups: int) -> scipy.sparse.csr_matrix:
+    ends = np.concatenate([[0], np.cumsum(last - first)])
+    group = np.arange(ends[-1]) - np.repeat(ends[:-1] - first, last - first)
+    by_spell = scipy.sparse.csr_matrix((np.ones(ends[-1]), group, ends), shape=(len(first), groups))
+    return scipy.sparse.csr_matrix(by_spell.T)
 
 
 def _change(first: Ints, last: Ints, groups: int) -> scipy.sparse.csr_matrix:

@@ -152,6 +152,11 @@ def fit_cox(
     if happened.any() and penalty is None and len(found.names) > happened.sum():
         few = f"{len(found.names)} parameters for {int(happened.sum())} events"
         faults.add("terms", terms, few, "use fewer terms, or penalty='firth'")
+    if not found.names:
+        faults.add("terms", terms, "leaves no column", "name one, or use survival_curves")
+    for argument, column in (("cluster", cluster), ("frailty", frailty)):
+        if column is not None and len(found.clusters) == 1:
+            faults.add(argument, column, f"one group only ({_check.show(found.clusters[0])})", "leave it out")
     faults.settle()
     return _fitted(call, found, happened)
 

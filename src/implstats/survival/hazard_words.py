@@ -75,7 +75,8 @@ def header(result: CoxResult) -> list[str]:
     found, call = result.spells, result.call
     what = _check.show(call["cause"]) if call["cause"] is not None else found.event_name
     lines = [f"Cox model: hazard of {what} over {found.duration} ({TIES[call['ties']]})"]
-    lines += [_events(result), *_penalty(result), *_together(result), *_strata(result), *_at_risk(result)]
+    lines += [_events(result), *_penalty(result), *_weights(result), *_together(result), *_strata(result)]
+    lines += _at_risk(result)
     record = result.convergence
     return [*lines, *found.notes, *found.sample.in_words(), f"{record.message} in {record.iterations} steps"]
 
@@ -99,6 +100,17 @@ def _penalty(result: CoxResult) -> list[str]:
     ]
 
 
+def _weights(result: CoxResult) -> list[str]:
+    weight = result.spells.weight
+    if not result.spells.weighted:
+        return []
+    line = f"weights sum to {weight.sum():.6g}"
+    if result.robust is not None:
+        return [line]
+    whole = bool((weight == np.floor(weight)).all())
+    return [f"{line}: standard errors take them for counts of rows" + ("" if whole else "; others need cluster=")]
+
+
 def _together(result: CoxResult) -> list[str]:
     """Return what was done about rows that hang together, or what was left undone."""
     found, call, fit = result.spells, result.call, result.fit
@@ -112,7 +124,11 @@ def _together(result: CoxResult) -> list[str]:
         if fit.theta == 0:
             return [f"{line}, on its boundary: the likelihood falls from 0 on"]
         p = "p < .001" if fit.p_value < 0.001 else f"p = {fit.p_value:.3f}"
-        return [f"{line} (likelihood ratio {fit.statistic:.4g}, {p}); hazard ratios are those within a group"]
+        lines = [f"{line} (likelihood ratio {fit.statistic:.4g}, {p}); hazard ratios are those within a group"]
+        first = pd.Series(found.entry).groupby(found.person).min()
+        if (first > 0).any():
+            lines.append("late entry: the frailty is taken as gamma distributed among groups as they are at entry")
+        return lines
     again = np.bincount(found.person, weights=result.happened).max() > 1
     if call["id"] is not None and again:
         return [f"recurrent events: rows of one {call['id']} are taken as independent; say cluster={call['id']!r}"]

@@ -178,11 +178,13 @@ class CoxResult(HazardProfiles):
         else:
             rows.append(_chi_square("likelihood ratio", 2 * (fit.loglik - fit.null_loglik), fit.parameters))
         wald = float(fit.beta @ np.linalg.pinv(self._covariance, rcond=1e-12, hermitian=True) @ fit.beta)
-        rows.append(_chi_square("Wald", wald, p))
+        # Fewer clusters than terms leave some of their combinations without a variance.
+        known = p if self.robust is None else min(p, len(self.spells.clusters))
+        rows.append(_chi_square("Wald", wald, known))
         if isinstance(fit, cox.Fit) and not fit.penalty.any():
             rows.append(_chi_square("score", fit.score_statistic, p))
             if self.robust is not None:
-                rows.append(_chi_square("robust score", self._robust_score(), p))
+                rows.append(_chi_square("robust score", self._robust_score(), known))
         return pd.DataFrame(rows, columns=["test", "statistic", "df", "p_value"])
 
     def _robust_score(self) -> float:
