@@ -729,7 +729,7 @@ OPTIONS: list[Row] = [
     (
         "df of means",
         lambda: fitted().means(df="kr"),
-        "df='kr': unknown option; there are 'satterthwaite', 'kenward-roger', 'normal'",
+        "df='kr': unknown option; there are 'auto', 'satterthwaite', 'kenward-roger', 'normal'",
     ),
     (
         "method of a ratio",

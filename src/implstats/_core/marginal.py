@@ -94,7 +94,7 @@ class Patterns:
     scale : the unit of y: its residual's standard deviation under least squares.
     M : (m, p + 1, N) [X y] of every patient, zero where nothing was seen.
     pattern : (N,) pattern of every patient.
-    counts : (K,) patients of every pattern.
+    counts : (K,) patients of every pattern, or their weight.
     Mc, pattern_c : the same, patients of a pattern compressed by QR.
     C : (K, m, m, p + 1, p + 1).
     """
@@ -134,6 +134,7 @@ def prepare(
     pattern: Ints,
     scale: float | None = None,
     known: LeastSquares | None = None,
+    weight: Floats | None = None,
 ) -> Patterns:
     """Return the sufficient statistics.
 
@@ -145,6 +146,7 @@ def prepare(
     pattern : (N,) every patient's pattern, all present.
     scale : the unit of y; by default its residual's standard deviation.
     known : `least_squares(y, X)`, from a caller who has it.
+    weight : (N,) how often each patient counts; `known` is then that of rows times their patient's root weight.
     """
     XY, Rx, beta0 = least_squares(y, X) if known is None else known
     n, p = X.shape
@@ -154,7 +156,7 @@ def prepare(
     M[:, p] /= scale
     K = int(pattern.max()) + 1
     Mc, pattern_c = compress(M, pattern, K)
-    counts = np.bincount(pattern, minlength=K).astype(float)
+    counts = np.bincount(pattern, weight, K).astype(float)
     return Patterns(n, p, Rx, beta0, scale, M, pattern, counts, Mc, pattern_c, products(Mc, pattern_c, K))
 
 

@@ -121,7 +121,7 @@ class Problem:
     sizes, levels, Rz : per block, its q, its levels, and the upper triangle of its scaling.
     first, second_blocks : which blocks belong to the first factor, and which do not.
     A : (q, q, K) Z'Z of each distinct visit schedule.
-    counts : (K,) levels of the first factor with that schedule.
+    counts : (K,) levels of the first factor with that schedule, or their weight.
     schedule : (N,) schedule of each level of the first factor.
     M : (q, p + 1, N) Z'[X y] of each level of the first factor.
     Mc, schedule_c : the same, with the levels that share a schedule compressed by QR to at most q (p + 1) rows.
@@ -299,10 +299,17 @@ def _second(
     )
 
 
-def prepare(y: Floats, X: Floats, blocks: Sequence[Block], known: LeastSquares | None = None) -> Problem:
+def prepare(
+    y: Floats,
+    X: Floats,
+    blocks: Sequence[Block],
+    known: LeastSquares | None = None,
+    weight: Floats | None = None,
+) -> Problem:
     """Return the sufficient statistics of y (n,), X (n, p) of full column rank, and the random-effects blocks.
 
-    `known` is `least_squares(y, X)`, from a caller who has it.
+    `known` is `least_squares(y, X)`, from a caller who has it. With `weight` (N,), how often each level of the only
+    factor counts, it is that of rows times their level's root weight.
     """
     n, p = X.shape
     assert blocks
@@ -349,7 +356,7 @@ def prepare(y: Floats, X: Floats, blocks: Sequence[Block], known: LeastSquares |
         tuple(first),
         tuple(others),
         np.ascontiguousarray(A[:, :, where]),
-        np.bincount(schedule, minlength=K).astype(float),
+        np.bincount(schedule, weight, K).astype(float),
         schedule,
         M,
         Mc,

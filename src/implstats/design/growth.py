@@ -196,6 +196,7 @@ def growth_design(
     time_unit: str | None,
     residual: str = "iid",
     precision: Hashable | None = None,
+    patient_weights: Hashable | None = None,
     time_argument: str = "time",
     faults: Faults | None = None,
 ) -> GrowthDesign:
@@ -209,7 +210,17 @@ def growth_design(
     if isinstance(adjust, list | tuple) and not adjust:
         adjust = None
     roles = Roles(
-        outcome, time, patient, cohort, reference, baseline, adjust, tuple(clusters), time_argument, precision
+        outcome,
+        time,
+        patient,
+        cohort,
+        reference,
+        baseline,
+        adjust,
+        tuple(clusters),
+        time_argument,
+        precision,
+        patient_weights,
     )
     visits = checked_visits(frame, roles, faults, missing=missing, time_unit=time_unit, random=random)
     patients, cohorts, t = visits.patients, visits.cohorts, visits.t
@@ -258,9 +269,12 @@ def growth_design(
         first_seen={c: float(t[cohorts.of_row == k].min()) for k, c in enumerate(cohorts.levels)},
         last_seen={c: float(t[cohorts.of_row == k].max()) for k, c in enumerate(cohorts.levels)},
         notes=(),
+        weight=_weight(visits, roles),
         noise=_noise(visits, roles, residual),
     )
     terms, notes = _random(design, visits.frame, patients, clusters, random)
+    if design.weight is not None:
+        notes.append(_weights_in_words(design, patient_weights))
     for c, when in sorted(cells):
         notes.append(f"{cohorts.levels[c]} has no visit at {time} {_check.show(when)}")
     if len(patients.levels) < X.shape[1]:
@@ -293,6 +307,29 @@ def _noise(visits: CheckedVisits, roles: Roles, residual: str) -> ResidualTerms:
     if roles.precision is None:
         return terms
     return with_precision(terms, roles.precision, visits.frame[roles.precision].to_numpy(dtype=float))
+
+
+def _weight(visits: CheckedVisits, roles: Roles) -> Floats | None:
+    """Return the patients' weights, normalised so that weighted rows are as many as rows."""
+    if roles.patient_weights is None:
+        return None
+    rows = np.bincount(visits.patients.of_row)
+    return np.asarray(visits.weight * (rows.sum() / (visits.weight @ rows)))
+
+
+def _weights_in_words(design: GrowthDesign, column: Hashable) -> str:
+    """Return how many patients' worth of information each cohort's weights leave (Kish 1965)."""
+    assert design.weight is not None
+    cohort = np.empty(len(design.weight), dtype=np.intp)
+    cohort[design.patient_codes] = design.cohort_codes
+    left = []
+    for c, name in enumerate(design.cohorts):
+        w = design.weight[cohort == c]
+        left.append(f"{name} {w.sum() ** 2 / (w @ w):.1f} of {len(w)}")
+    return (
+        f"patients weighted by {column}, effective numbers {', '.join(left)}; standard errors come from the spread "
+        "between patients and take the weights as known"
+    )
 
 
 def _sample(visits: CheckedVisits, few: bool) -> Sample:

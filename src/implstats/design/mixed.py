@@ -84,6 +84,7 @@ class Design(ABC):
     formula : the model as lme4 writes it.
     sample : rows, groups, and what was dropped.
     noise : how residuals differ and hang together.
+    weight : (N,) how much each level of the only grouping factor counts, or None.
     """
 
     outcome: str
@@ -96,6 +97,7 @@ class Design(ABC):
     formula: str
     sample: Sample
     noise: ResidualTerms = field(kw_only=True)
+    weight: Floats | None = field(kw_only=True, default=None)
 
     @property
     def residual(self) -> str:

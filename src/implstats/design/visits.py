@@ -42,6 +42,7 @@ class Roles:
     groups: tuple[Hashable, ...]
     time_argument: str = "time"
     precision: Hashable | None = None
+    patient_weights: Hashable | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +57,7 @@ class CheckedVisits:
     patients, cohorts : codes, the reference cohort first.
     baseline : the time that change is counted from.
     given, dropped, added : rows in the frame, dropped by reason, and made from a baseline column.
+    weight : (N,) weight of each patient, ones without `patient_weights`.
     """
 
     frame: pd.DataFrame
@@ -69,6 +71,7 @@ class CheckedVisits:
     given: int
     dropped: Mapping[str, int]
     added: int
+    weight: Floats
 
     def cohort_of_patient(self) -> Ints:
         """Return the cohort code of each patient."""
@@ -112,7 +115,13 @@ def checked_visits(
         f"{roles.outcome} missing": np.isnan(y) & ~start,
         f"{roles.time} missing": np.isnan(t),
     }
-    for argument, names in (("cohort", [roles.cohort]), ("adjust", covariates), ("groups", roles.groups)):
+    weights = [] if roles.patient_weights is None else [roles.patient_weights]
+    for argument, names in (
+        ("cohort", [roles.cohort]),
+        ("adjust", covariates),
+        ("groups", roles.groups),
+        ("patient_weights", weights),
+    ):
         for name in names:
             gone = masks[f"{name} missing"] = frame[name].isna().to_numpy()
             if gone.all():
@@ -134,12 +143,31 @@ def checked_visits(
     patients = codes(frame[roles.patient], ordered=False)
     cohorts = _reference_first(codes(frame[roles.cohort]), roles)
     where, distinct = pd.factorize(t, sort=True)
+    weight = _patient_weights(frame, roles, patients, faults)
     visits = CheckedVisits(
-        frame, y, t, where, np.asarray(distinct), patients, cohorts, float(baseline), given, dropped, added
+        frame, y, t, where, np.asarray(distinct), patients, cohorts, float(baseline), given, dropped, added, weight
     )
     _rows_agree(visits, roles, random, faults)
     faults.settle()
     return visits
+
+
+def _patient_weights(frame: pd.DataFrame, roles: Roles, patients: Codes, faults: Faults) -> Floats:
+    """Return the weight of each patient; one that changes within a patient, or is not positive, is a fault."""
+    count = len(patients.levels)
+    if roles.patient_weights is None:
+        return np.ones(count)
+    values = numeric(frame, "patient_weights", roles.patient_weights, faults)
+    of_patient = np.ones(count)
+    of_patient[patients.of_row] = values
+    for wrong, fault, remedy in (
+        (~(values > 0), "zero or negative", "leave these patients out, or look at how the weights were made"),
+        (of_patient[patients.of_row] != values, "changes within a patient", "give each patient one weight"),
+    ):
+        if not faults and wrong.any():
+            said = f"{fault} in {_check.rows(frame.index[wrong])}"
+            faults.add("patient_weights", roles.patient_weights, said, remedy)
+    return of_patient
 
 
 def _columns_exist(frame: pd.DataFrame, roles: Roles, from_column: bool, faults: Faults) -> list[Hashable]:
@@ -155,6 +183,7 @@ def _columns_exist(frame: pd.DataFrame, roles: Roles, from_column: bool, faults:
             faults.say(f"{argument}=None: no such column{_check.nearest('', frame.columns)}")
     _check.columns(frame, faults, **{k: named[k] for k in ("outcome", roles.time_argument, "patient", "cohort")})
     _check.columns(frame, faults, precision=roles.precision)
+    _check.columns(frame, faults, patient_weights=roles.patient_weights)
     if from_column and roles.precision is not None:
         faults.add("precision", roles.precision, "the visit made from the baseline column has none", "give it as a row")
     for name in roles.groups:
@@ -168,9 +197,8 @@ def _columns_exist(frame: pd.DataFrame, roles: Roles, from_column: bool, faults:
         faults.ask(rhs.needed_columns, roles.adjust, frame.columns, "adjust") if roles.adjust is not None else []
     )
     faults.settle()
-    _roles_differ(
-        roles, named | ({} if roles.precision is None else {"precision": roles.precision}), covariates, faults
-    )
+    optional = {"precision": roles.precision, "patient_weights": roles.patient_weights}
+    _roles_differ(roles, named | {k: v for k, v in optional.items() if v is not None}, covariates, faults)
     return list(covariates)
 
 
@@ -212,7 +240,8 @@ def _with_baseline(
         who = _check.show(patients.levels[varying[0]])
         faults.add("baseline", column, f"patient {who} has several values", "a baseline has one a patient")
     faults.settle()
-    names = list(dict.fromkeys([patient, roles.cohort, *covariates, *roles.groups]))
+    weights = [] if roles.patient_weights is None else [roles.patient_weights]
+    names = list(dict.fromkeys([patient, roles.cohort, *covariates, *roles.groups, *weights]))
     # What else is known at the start is what the earliest visit says.
     order = np.lexsort((t, patients.of_row))
     earliest = order[np.flatnonzero(np.diff(patients.of_row[order], prepend=-1))]

@@ -84,8 +84,8 @@ class CohortAnswers:
         """Return the number of patients seen."""
 
     @abstractmethod
-    def _baseline_values(self, cohort: int) -> Floats:
-        """Return the outcomes observed exactly at the baseline."""
+    def _baseline_values(self, cohort: int) -> tuple[Floats, Floats]:
+        """Return the outcomes observed exactly at the baseline, and how much each counts."""
 
     @abstractmethod
     def _model_variance(self) -> tuple[float, float]:
@@ -123,7 +123,7 @@ class CohortAnswers:
             **more,
         )
 
-    def means(self, at: Any = None, *, level: float = 0.95, df: str = "satterthwaite") -> Estimates:
+    def means(self, at: Any = None, *, level: float = 0.95, df: str = "auto") -> Estimates:
         """Return the estimated marginal mean of every cohort at every time.
 
         Covariates are held at their mean over the rows used, factor levels are weighted equally.
@@ -134,8 +134,8 @@ class CohortAnswers:
             In the unit of the time column; by default every observed time.
         level : float
             Level of the intervals.
-        df : {"satterthwaite", "kenward-roger", "normal"}
-            How degrees of freedom are found.
+        df : {"auto", "satterthwaite", "kenward-roger", "normal"}
+            How degrees of freedom are found; by default Satterthwaite's, normal with patient_weights.
         """
         return self._estimates(f"Estimated marginal means of {self.outcome}", *self.rows_of_means(at), df, level)
 
@@ -152,7 +152,7 @@ class CohortAnswers:
             rows.append(self._mean_rows(c, seen))
         return labels, np.vstack(rows)
 
-    def contrasts(self, at: Any = None, *, level: float = 0.95, df: str = "satterthwaite") -> Estimates:
+    def contrasts(self, at: Any = None, *, level: float = 0.95, df: str = "auto") -> Estimates:
         """Return each cohort minus the reference: in level, and in change since the baseline.
 
         Parameters are those of `means`; by default `at` is every observed time after the baseline.
@@ -182,7 +182,7 @@ class CohortAnswers:
                 rows.append(row(c, times) - row(0, times))
         return labels, np.vstack(rows)
 
-    def changes(self, at: Any = None, *, level: float = 0.95, df: str = "satterthwaite") -> Estimates:
+    def changes(self, at: Any = None, *, level: float = 0.95, df: str = "auto") -> Estimates:
         """Return every cohort's improvement since the baseline, positive is better, in units of the outcome.
 
         Parameters are those of `contrasts`; needs `better=`.
@@ -205,7 +205,7 @@ class CohortAnswers:
         *,
         sd: str | float = "baseline",
         level: float = 0.95,
-        df: str = "satterthwaite",
+        df: str = "auto",
     ) -> Estimates:
         """Return the standardised improvement d of every cohort, and its difference from the reference.
 
@@ -285,7 +285,7 @@ class CohortAnswers:
             return math.sqrt(square), variance
         which = {"baseline": range(len(self.cohorts)), "reference": [0], "own": [cohort]}[sd]
         values = [self._baseline_values(c) for c in which]
-        for c, seen in zip(which, values, strict=True):
+        for c, (seen, _) in zip(which, values, strict=True):
             if len(seen) < 2:
                 values_seen = f"{len(seen)} value{'s' if len(seen) != 1 else ''}"
                 raise DataError(
@@ -293,8 +293,11 @@ class CohortAnswers:
                     f"{self.time}={_check.show(self.baseline)}; "
                     "say sd='model', or give the SD of a norm group"
                 )
-        df = sum(len(v) - 1 for v in values)
-        square = sum(float(((v - v.mean()) ** 2).sum()) for v in values) / df
+        # With weights, of as many patients as the weighted ones are worth (Kish 1965).
+        worth = [float(w.sum() ** 2 / (w @ w)) for _, w in values]
+        spread = [float(np.cov(v, aweights=w, bias=True)) for v, w in values]
+        df = sum(worth) - len(values)
+        square = sum(n * s for n, s in zip(worth, spread, strict=True)) / df
         if square == 0:
             raise DataError(f"sd={sd!r}: the outcome does not vary at the baseline; say sd='model'")
         return math.sqrt(square), 2 * square**2 / df
@@ -306,7 +309,7 @@ class CohortAnswers:
         method: str = "fieller",
         as_: str = "retained",
         level: float = 0.95,
-        df: str = "satterthwaite",
+        df: str = "auto",
         draws: int = 999,
         rng: int | np.random.Generator | None = None,
     ) -> RetainedImprovement:

@@ -441,6 +441,7 @@ def bootstrap(
     faults.ask(_check.whole, "workers", workers)
     seed = faults.ask(_parallel.seed_of, rng)
     faults.settle()
+    result.refuse_weights("bootstrap")
     refits = Refits(result)
     sizes = [min(BLOCK, n - start) for start in range(0, n, BLOCK)]
     parts = _parallel.run(_block, [(refits, kind, size, seed, key) for key, size in enumerate(sizes)], workers)

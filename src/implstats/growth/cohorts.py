@@ -95,9 +95,11 @@ class CohortModel(FixedEffects, CohortAnswers):
     def _empty(self, cohort: int, time: float) -> bool:
         return (cohort, time) in self.design.cells
 
-    def _baseline_values(self, cohort: int) -> Floats:
+    def _baseline_values(self, cohort: int) -> tuple[Floats, Floats]:
         design = self.design
-        return np.asarray(design.y[(design.cohort_codes == cohort) & (design.t == design.baseline)])
+        rows = (design.cohort_codes == cohort) & (design.t == design.baseline)
+        weight = np.ones(rows.sum()) if design.weight is None else design.weight[design.patient_codes[rows]]
+        return np.asarray(design.y[rows]), weight
 
     def improvement_rows(self, at: Sequence[float]) -> list[Floats]:
         """Return, per cohort, the contrasts (times, p) that give its improvement since the baseline."""

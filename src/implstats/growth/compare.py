@@ -154,6 +154,8 @@ def compare_models(
     seed = faults.ask(_parallel.seed_of, rng)
     orders = _orders(models, faults)
     faults.settle()
+    for model in models.values():
+        model.refuse_weights("compare_models")
     fits = [_Fitted(model, order, a) for model, order in zip(models.values(), orders, strict=True)]
     fits.sort(key=lambda fit: fit.parameters)
     compared, notes = [fits[0].row()], []

@@ -295,6 +295,7 @@ def diagnose(result: MixedResult | MMRMResult, *, influence: bool = True) -> Dia
             "fit_mixed or fit_mmrm returned"
         )
     _check.flag("influence", influence)
+    result.refuse_weights("diagnose")
     student = studentised(result) if isinstance(result, MixedResult) else np.zeros(0)
     white = whitened(result, Refits(result).patient_of_row)
     return Diagnosis({"influence": influence}, result, student, white, left_out(result) if influence else ())

@@ -22,7 +22,7 @@ from implstats.design.residual import RESIDUALS
 from implstats.design.time import Linear, Log, Visits
 from implstats.errors import ConvergenceError, DataError
 from implstats.growth.cohorts import CohortModel
-from implstats.growth.fixed import METHODS
+from implstats.growth.fixed import METHODS, check_weights
 from implstats.growth.models import MixedResult, blocks_of, fit_design, inference_of, warn_boundary
 from implstats.results import Estimates
 
@@ -65,12 +65,13 @@ class GrowthResult(MixedResult, CohortModel):
         return [random_columns(term.effects, self.design, start)[0] for term in self.design.terms]
 
     def _model_variance(self) -> tuple[float, float]:
+        self.refuse_weights("sd='model'")
         return self.model_variance(), self._inference.variance_of(self.baseline_z(), self._uncertain_share())
 
     def _uncertain_share(self) -> Floats:
         return np.append(self.baseline_share(), np.zeros(int(bool(self.fit.rho))))
 
-    def trends(self, at: Any = None, *, level: float = 0.95, df: str = "satterthwaite") -> Estimates:
+    def trends(self, at: Any = None, *, level: float = 0.95, df: str = "auto") -> Estimates:
         """Return every cohort's slope per unit of time, and its difference from the reference.
 
         Parameters
@@ -121,7 +122,7 @@ class GrowthResult(MixedResult, CohortModel):
     def straightness(self) -> str:
         """How straight lines fare against visits as categories, in words; empty for any other shape."""
         design = self.design
-        if not isinstance(design.shape, Linear):
+        if not isinstance(design.shape, Linear) or self._weighted:
             return ""
         if not 2 < len(design.times) <= LACK_OF_FIT_TIMES:
             few = len(design.times) == 2
@@ -176,6 +177,7 @@ def fit_growth(
     groups: str | Sequence[str] | None = None,
     residual: str = "iid",
     precision: str | None = None,
+    patient_weights: str | None = None,
     method: str = "reml",
     missing: str = "drop",
     time_unit: str | None = None,
@@ -215,6 +217,10 @@ def fit_growth(
     precision : str, optional
         Column with the known precision of each row: its residual variance is sigma^2 / precision (the number of
         ratings that a mean is of). Not for propensity weights, which weigh patients.
+    patient_weights : str, optional
+        Column with one positive weight per patient, which multiplies the patient's log-likelihood; `propensity_weights`
+        makes them. Needs method="ml"; standard errors are the sandwich over patients, with normal intervals, and take
+        the weights as known. Their scale does not matter. Not for precisions, which weigh rows.
     method : {"reml", "ml"}
     missing : {"drop", "raise"}
         Rows with a missing outcome, time or covariate are dropped and counted, or an error.
@@ -262,6 +268,12 @@ def fit_growth(
         ("missing", missing, MISSING),
     ):
         faults.ask(_check.one_of, argument, value, allowed)
+    check_weights(patient_weights, method, faults)
+    plain = {"groups": (groups, None), "residual": (residual, "iid"), "precision": (precision, None)}
+    for argument, (given, usual) in plain.items() if patient_weights is not None else ():
+        if given != usual:
+            remedy = f"leave {argument}= out, or fit_mmrm with patient_weights="
+            faults.add(argument, given, "not with patient_weights=", remedy)
     design = growth_design(
         frame,
         faults=faults,
@@ -279,6 +291,7 @@ def fit_growth(
         time_unit=time_unit,
         residual=residual,
         precision=precision,
+        patient_weights=patient_weights,
     )
     result = growth_result(design, better, method, call)
     warn_boundary(result)

@@ -19,7 +19,7 @@ from implstats.design import Design
 from implstats.errors import DataError
 from implstats.results import Estimates, Result, Sample
 
-__all__ = ["DF", "METHODS", "FixedEffects"]
+__all__ = ["DF", "METHODS", "FixedEffects", "check_weights"]
 
 Floats = NDArray[np.float64]
 
@@ -40,6 +40,12 @@ class Fitted(Protocol):
     def deviance(self) -> float: ...
     @property
     def convergence(self) -> Convergence: ...
+
+
+def check_weights(patient_weights: str | None, method: str, faults: _check.Faults) -> None:
+    """Record REML with weights of patients: how many residual degrees of freedom they leave is not defined."""
+    if patient_weights is not None and method == "reml":
+        faults.add("method", method, "a weighted restricted likelihood is not defined", "say method='ml'")
 
 
 class FixedEffects(Result):
@@ -66,6 +72,16 @@ class FixedEffects(Result):
         self, newdata: pd.DataFrame | None = None, *, level: float = 0.95, interval: str = "confidence"
     ) -> pd.DataFrame:
         """Return the expected outcome of each row of new data, with its interval."""
+
+    @property
+    def _weighted(self) -> bool:
+        """Whether patients count more or less than once, so that the likelihood is none of the sample's."""
+        return self.design.weight is not None
+
+    def refuse_weights(self, what: str) -> None:
+        """Refuse what takes the likelihood for that of a sample."""
+        if self._weighted:
+            raise DataError(f"{what}: not defined with patient_weights=; fit without them")
 
     @property
     def outcome(self) -> str:
@@ -109,7 +125,17 @@ class FixedEffects(Result):
         return pd.DataFrame(self.fit.vcov.copy(), index=names, columns=names)
 
     def _df(self, df: str) -> str:
-        _check.one_of("df", df, DF)
+        """Return how df are found: by default Satterthwaite's; a robust covariance of weighted patients has none."""
+        _check.one_of("df", df, ("auto", *DF))
+        if self._weighted:
+            if df not in ("auto", "normal"):
+                raise DataError(
+                    f"df={df!r}: not defined with patient_weights=, whose standard errors come from the spread between "
+                    "patients; say df='normal'"
+                )
+            return "normal"
+        if df == "auto":
+            return "satterthwaite"
         if df == "kenward-roger" and not self.fit.reml:
             raise DataError("df='kenward-roger': defined for method='reml' only; refit, or use df='satterthwaite'")
         return df
@@ -127,15 +153,16 @@ class FixedEffects(Result):
             return self._inference.covariance(rows, df)
         return np.asarray(rows @ self.fit.vcov @ rows.T)
 
-    def tidy(self, *, level: float = 0.95, df: str = "satterthwaite") -> pd.DataFrame:  # type: ignore[override]
+    def tidy(self, *, level: float = 0.95, df: str = "auto") -> pd.DataFrame:  # type: ignore[override]
         """Return one row a fixed effect, with its interval and test.
 
         Parameters
         ----------
         level : float
             Level of the intervals, between 0 and 1.
-        df : {"satterthwaite", "kenward-roger", "normal"}
-            How degrees of freedom are found; Kenward-Roger also widens the standard errors and needs REML.
+        df : {"auto", "satterthwaite", "kenward-roger", "normal"}
+            How degrees of freedom are found, by default Satterthwaite's (normal with patient_weights); Kenward-Roger
+            also widens the standard errors and needs REML.
 
         References
         ----------
@@ -147,7 +174,7 @@ class FixedEffects(Result):
         return Estimates({}, "", labels, estimate, std_error, freedom, tests=True, level=level).tidy()
 
     def contrast(
-        self, weights: Mapping[str, float], *, level: float = 0.95, df: str = "satterthwaite", name: str = "contrast"
+        self, weights: Mapping[str, float], *, level: float = 0.95, df: str = "auto", name: str = "contrast"
     ) -> Estimates:
         """Return one linear combination of fixed effects with its interval and test.
 
@@ -174,13 +201,13 @@ class FixedEffects(Result):
             {"weights": dict(weights), "df": df}, title, labels, estimate, std_error, freedom, tests=True, level=level
         )
 
-    def joint_test(self, terms: Sequence[str | Mapping[str, float]], *, df: str = "satterthwaite") -> pd.DataFrame:
+    def joint_test(self, terms: Sequence[str | Mapping[str, float]], *, df: str = "auto") -> pd.DataFrame:
         """Return one row: are these terms (or linear combinations of terms) all zero?
 
         Parameters
         ----------
         terms : list of term names, or of mappings from term to weight
-        df : {"satterthwaite", "kenward-roger", "normal"}
+        df : {"auto", "satterthwaite", "kenward-roger", "normal"}
             Fai and Cornelius' denominator (as lmerTest's, it depends a little on the units of the terms), Kenward and
             Roger's scaled F (which does not), or chi-square / df_num.
         """

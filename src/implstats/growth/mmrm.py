@@ -19,11 +19,12 @@ from implstats._core.covariance import STRUCTURES
 from implstats._core.explicit import infer_marginal
 from implstats._core.inference import Inference
 from implstats._core.marginal import ByVisit, MarginalFit, Patterns, complex_step
+from implstats._core.weighted import of_rows, robust_marginal
 from implstats.design import GrowthDesign, growth_design
 from implstats.design.growth import BETTER
 from implstats.errors import ConvergenceError, DataError
 from implstats.growth.cohorts import CohortModel
-from implstats.growth.fixed import METHODS
+from implstats.growth.fixed import METHODS, check_weights
 from implstats.growth.models import PERFECT, check_design
 from implstats.results import frozen, intervals, lock
 
@@ -126,6 +127,7 @@ class MMRMResult(CohortModel):
         table = pd.DataFrame(rows, columns=["cohort", "time", "variance", "sd"])
         if level is None:
             return table
+        self.refuse_weights("variances(level=)")
         from implstats.growth.profiles import with_intervals
 
         return with_intervals(self, table, level)
@@ -140,8 +142,8 @@ class MMRMResult(CohortModel):
                 "parameters": [k],
                 "loglik": [self.loglik],
                 "deviance": [deviance],
-                "aic": [deviance + 2 * k],
-                "bic": [deviance + math.log(n) * k],
+                "aic": [math.nan if self._weighted else deviance + 2 * k],
+                "bic": [math.nan if self._weighted else deviance + math.log(n) * k],
                 "method": [self.method],
                 "converged": [self.convergence.converged],
                 "boundary": [self.convergence.boundary],
@@ -180,7 +182,7 @@ class MMRMResult(CohortModel):
         _check.one_of("interval", interval, ("confidence", "prediction"))
         frame = _check.frame(newdata, "newdata") if newdata is not None else None
         X = self.design.X if frame is None else self.design.fixed_rows(frame)
-        estimate, std_error, df = self._linear(X, "satterthwaite")
+        estimate, std_error, df = self._linear(X, "auto")
         if interval == "prediction":
             cohort, t = (self.design.cohort_codes, self.design.t) if frame is None else self.design.read(frame)
             std_error, df = np.sqrt(std_error**2 + self._variance_at(cohort, t)), np.full(len(X), np.inf)
@@ -197,6 +199,8 @@ class MMRMResult(CohortModel):
             Beyond 5,000 rows, whose covariance statsmodels takes as one matrix.
         """
         from implstats.growth.second_opinion import gls
+
+        self.refuse_weights("cross_check")
 
         design = self.design
         if len(design.y) > MOST_ROWS:
@@ -219,6 +223,7 @@ class MMRMResult(CohortModel):
         return self.structure().sigmas(phi)[..., place, place] @ share
 
     def _model_variance(self) -> tuple[float, float]:
+        self.refuse_weights("sd='model'")
         slope = complex_step(self.baseline_variance, self.fit.phi)
         return self.model_variance(), self._inference.variance_of([], slope)
 
@@ -339,7 +344,10 @@ def mmrm_result(
     inside = f"{design.cohort}/{design.patient}" if by_cohort else str(design.patient)
     design = replace(design, formula=f"{design.formula} + {_SHORT[covariance]}({design.time} | {inside})")
     patient, visits = design.patient_codes, len(design.times)
-    patterns = marginal.prepare(design.y, design.X, patient, place, visits, pattern, known=known)
+    weight = design.weight
+    if weight is not None:
+        known = of_rows(design.y, design.X, patient, weight)
+    patterns = marginal.prepare(design.y, design.X, patient, place, visits, pattern, known=known, weight=weight)
     sigma = _moments(known[0][:, -1] / patterns.scale, patient, place, visits)
     start = np.tile(structure.structure.free(sigma), structure.groups)
     if not _told(design, place, covariance, by_cohort):
@@ -360,6 +368,8 @@ def mmrm_result(
             "few patients have",
             error.record,
         ) from None
+    if weight is not None:
+        fit = replace(fit, vcov=robust_marginal(patterns, fit))
     return MMRMResult(call, design, patterns, fit, covariance, by_cohort, better)
 
 
@@ -387,6 +397,7 @@ def fit_mmrm(
     adjust: str | Sequence[str] | None = None,
     covariance: str = "unstructured",
     by_cohort: bool = False,
+    patient_weights: str | None = None,
     method: str = "reml",
     missing: str = "drop",
 ) -> MMRMResult:
@@ -413,6 +424,10 @@ def fit_mmrm(
     by_cohort : bool
         Whether every cohort has a covariance of its own: safer where cohorts differ in size and spread, and it takes
         about 20 patients in each.
+    patient_weights : str, optional
+        Column with one positive weight per patient, which multiplies the patient's log-likelihood; `propensity_weights`
+        makes them. Needs method="ml"; standard errors are the sandwich over patients, with normal intervals, and take
+        the weights as known. Their scale does not matter. Not for precisions, which weigh rows.
     method : {"reml", "ml"}
     missing : {"drop", "raise"}
         Rows with a missing outcome, visit or covariate are dropped and counted, or an error; a patient stays in with
@@ -460,6 +475,7 @@ def fit_mmrm(
     ):
         faults.ask(_check.one_of, argument, value, allowed)
     faults.ask(_check.flag, "by_cohort", by_cohort)
+    check_weights(patient_weights, method, faults)
     design = mmrm_design(
         frame,
         faults,
@@ -472,5 +488,6 @@ def fit_mmrm(
         baseline=baseline,
         adjust=adjust,
         missing=missing,
+        patient_weights=patient_weights,
     )
     return mmrm_result(design, better, method, covariance, by_cohort, call)

@@ -18,6 +18,7 @@ from implstats._core import mixed, residual
 from implstats._core.inference import Inference, infer
 from implstats._core.prediction import covariance_of_prediction, random_effects
 from implstats._core.structure import AliasedError, Block, LeastSquares, Problem, least_squares
+from implstats._core.weighted import fit_mixed as fit_weighted
 from implstats._core.written import identified, infer_written
 from implstats.design import Design
 from implstats.design.residual import precision_of
@@ -78,6 +79,8 @@ def fit_design(design: Design, method: str) -> tuple[Problem, mixed.Fit]:
     _refuse_levels_that_change(design)
     known = check_design(design, covariances + structure.levels + (structure.position is not None))
     try:
+        if design.weight is not None:
+            return fit_weighted(design.y, design.X, blocks, design.weight)
         if not structure.plain and not identified(blocks, structure):
             raise DataError(
                 f"residual={_check.show(design.residual)}: with these visits it cannot be told from the random "
@@ -194,7 +197,7 @@ class MixedResult(FixedEffects):
         return len(self.design.names) + covariances + len(self.fit.ratios) + (self.fit.rho is not None)
 
     def glance(self) -> pd.DataFrame:
-        """Return one row about the whole model: sizes, likelihood, criteria, how it ended."""
+        """Return one row about the whole model: sizes, likelihood, criteria (none of weighted ones), how it ended."""
         n, k, deviance = len(self.design.y), self._parameters, self.fit.deviance
         groups = self.sample.groups
         return pd.DataFrame(
@@ -205,8 +208,8 @@ class MixedResult(FixedEffects):
                 "parameters": [k],
                 "loglik": [self.loglik],
                 "deviance": [deviance],
-                "aic": [deviance + 2 * k],
-                "bic": [deviance + math.log(n) * k],
+                "aic": [math.nan if self._weighted else deviance + 2 * k],
+                "bic": [math.nan if self._weighted else deviance + math.log(n) * k],
                 "sigma": [math.sqrt(self.fit.sigma2)],
                 "method": [self.method],
                 "converged": [self.convergence.converged],
@@ -319,7 +322,7 @@ class MixedResult(FixedEffects):
         population = np.all([found < 0 for found in values], axis=0) & (interval == "confidence")
         df = np.full(len(X), np.inf)
         if population.any():
-            df[population] = self._linear(X[population], "satterthwaite")[2]
+            df[population] = self._linear(X[population], "auto")[2]
         low, high = intervals(estimate, std_error, df, level)
         out = self.augment().iloc[:, : len(self.design.roles)] if frame is None else frame.copy()
         return out.assign(estimate=estimate, std_error=std_error, df=df, conf_low=low, conf_high=high)
@@ -357,6 +360,7 @@ class MixedResult(FixedEffects):
         table = pd.DataFrame(rows, columns=["group", "effect", "other", "variance", "sd", "correlation"])
         if level is None:
             return table
+        self.refuse_weights("variances(level=)")
         from implstats.growth.profiles import with_intervals
 
         return with_intervals(self, table, level)
@@ -426,6 +430,8 @@ class MixedResult(FixedEffects):
             With several grouping factors, which MixedLM does not take beside a random slope, or residuals that differ.
         """
         from implstats.growth.second_opinion import mixedlm
+
+        self.refuse_weights("cross_check")
 
         return mixedlm(self.design, self.fit)
 

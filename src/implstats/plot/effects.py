@@ -61,7 +61,7 @@ def effect_forest(
         Level of the intervals; by default 0.95, or the study's.
     sd, df : optional
         Of a growth result: the SD that improvements are divided by and how degrees of freedom are found, as in its
-        `effect_sizes`; by default "baseline" and "satterthwaite". A study has its own.
+        `effect_sizes`; by default "baseline" and "auto". A study has its own.
     retained : bool
         Whether to write the improvement retained: "43 [21, 69] %". Where its confidence set is not an interval it says
         "not bounded"; where the reference did not improve, there is nothing to retain.
@@ -99,7 +99,7 @@ def effect_forest(
     wide = None if level is None else _check.level(level)
     times = None if at is None else _check.at(at)
     if isinstance(result, CohortModel):
-        sd, df = "baseline" if sd is None else sd, "satterthwaite" if df is None else df
+        sd, df = "baseline" if sd is None else sd, "auto" if df is None else df
         table = _of_growth(result, times, 0.95 if wide is None else wide, sd, df)
         first = result
     elif isinstance(result, CohortComparison):
@@ -131,7 +131,7 @@ def coefficients(
     *,
     ax: Axes | None = None,
     level: float = 0.95,
-    df: str = "satterthwaite",
+    df: str = "auto",
     intercept: bool = False,
     scale: str = "auto",
     labels: Mapping[Any, str] | None = None,
@@ -148,7 +148,7 @@ def coefficients(
         Where to draw; by default a fresh figure, as tall as its terms need.
     level : float
         Level of the intervals.
-    df : {"satterthwaite", "kenward-roger", "normal"}
+    df : {"auto", "satterthwaite", "kenward-roger", "normal"}
         Degrees of freedom of the intervals.
     intercept : bool
         Whether to draw the intercept as well, which is mostly far from the other terms.

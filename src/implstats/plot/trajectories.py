@@ -58,8 +58,8 @@ def trajectories(
         last of them. By default every observed time; under irregular times, five round ones.
     level : float, optional
         Level of the intervals; by default 0.95, or the study's.
-    df : {"satterthwaite", "kenward-roger", "normal"}, optional
-        Degrees of freedom of the intervals; by default "satterthwaite", or the study's.
+    df : {"auto", "satterthwaite", "kenward-roger", "normal"}, optional
+        Degrees of freedom of the intervals; by default "auto", or the study's.
     spaghetti : bool
         Whether to draw each patient's observed values as a thin line; of more than 150 patients in a cohort, 150 spread
         evenly over the order of their names.
@@ -99,7 +99,7 @@ def trajectories(
     words = style.label_map(labels)
     times = None if at is None else _check.at(at)
     wide = _check.level(getattr(result, "level", 0.95) if level is None else level)
-    freedom = str(getattr(result, "df", "satterthwaite")) if df is None else df
+    freedom = str(getattr(result, "df", "auto")) if df is None else df
     _check.flag("spaghetti", spaghetti)
     _check.flag("observed", observed)
     made = {
