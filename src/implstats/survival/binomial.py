@@ -17,7 +17,7 @@ from implstats.errors import ConvergenceError, DataError
 from implstats.results import frozen
 from implstats.survival.periods import Baseline, PersonPeriods
 
-__all__ = ["LINKS", "BinomialFit", "fit_counts", "hazard_of", "rate_of", "slope_of"]
+__all__ = ["LINKS", "BinomialFit", "SeparatedError", "fit_binomial", "fit_counts", "hazard_of", "rate_of", "slope_of"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
@@ -30,7 +30,7 @@ CERTAIN = 1e-10
 EXTREME = 1e-6
 
 
-class _SeparatedError(Exception):
+class SeparatedError(Exception):
     """Some columns tell events from non-events apart, so that no finite estimate is best."""
 
     def __init__(self, columns: list[int]) -> None:
@@ -90,8 +90,8 @@ def fit_counts(found: Spells, counts: PersonPeriods, course: Baseline, link: str
         raise DataError(f"{wrong}: a linear combination of the other terms and the baseline, or empty; {remedy}")
     cluster = None if counts.cluster is None else counts.cluster[kind]
     try:
-        return _fit_binomial(counts.events[used], counts.at_risk[used], np.column_stack([X, over]), link, cluster)
-    except _SeparatedError as error:
+        return fit_binomial(counts.events[used], counts.at_risk[used], np.column_stack([X, over]), link, cluster)
+    except SeparatedError as error:
         infinite = [j for j in error.columns if j < p] or error.columns
         remedy = "merge its categories, leave it out, or use fit_cox with penalty='firth'"
         if infinite[0] >= p:
@@ -106,10 +106,10 @@ def fit_counts(found: Spells, counts: PersonPeriods, course: Baseline, link: str
         raise ConvergenceError(f"{found.event_name} over {found.duration}: {error}", error.record) from None
 
 
-def _fit_binomial(events: Floats, at_risk: Floats, X: Floats, link: str, cluster: Ints | None = None) -> BinomialFit:
+def fit_binomial(events: Floats, at_risk: Floats, X: Floats, link: str, cluster: Ints | None = None) -> BinomialFit:
     """Return the maximum of the likelihood; `cluster` (codes in increasing order) asks for the sandwich.
 
-    Raises _SeparatedError where the maximum is at infinity, ConvergenceError where it was not found.
+    Raises SeparatedError where the maximum is at infinity, ConvergenceError where it was not found.
     """
     beta, steps, ended = _by_statsmodels(events, at_risk, X, link)
     eta = X @ beta
@@ -118,7 +118,7 @@ def _fit_binomial(events: Floats, at_risk: Floats, X: Floats, link: str, cluster
         odds = np.expm1(rate)
     extreme = bool((np.minimum(rate, np.exp(-rate)) < EXTREME).any())
     if (not ended or extreme) and (columns := _separated(events, at_risk, X)):
-        raise _SeparatedError(columns)
+        raise SeparatedError(columns)
     score = events * slope / odds - (at_risk - events) * slope
     vcov = np.asarray(np.linalg.pinv(X.T @ ((at_risk * slope**2 / odds)[:, None] * X)), dtype=float)
     gradient = X.T @ score
