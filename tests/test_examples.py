@@ -48,7 +48,7 @@ def test_table_and_dictionary_agree(name):
         if column["type"] == "integer":
             assert raw[column["name"]].str.fullmatch(r"-?\d+").all()
         if column["type"] == "date":
-            assert raw[column["name"]].str.fullmatch(r"\d{4}-\d{2}-\d{2}").all()
+            assert raw[column["name"]][~empty].str.fullmatch(r"\d{4}-\d{2}-\d{2}").all()
         assert (column["levels"] is not None) >= (column["type"] == "category")
         if column["levels"] is not None:
             assert set(values.dropna()) <= set(column["levels"])
@@ -66,7 +66,7 @@ def test_dictionary_text_is_plain_json(name):
     assert b"\r" not in table.read_bytes()
 
 
-@pytest.mark.parametrize("name", [n for n in NAMES if n != "reorganisation"])
+@pytest.mark.parametrize("name", [n for n in NAMES if n not in ("reorganisation", "programme_phases")])
 def test_published_tables_name_their_source(name):
     assert re.search(r"DOI 10\.\d{4,}/\S+", describe_example(name)["source"])
 

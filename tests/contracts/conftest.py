@@ -43,6 +43,14 @@ def _visits(hostile: bool) -> Any:
     return frame
 
 
+_PEOPLE = {"cohort": "cohort", "reference": "before"}
+
+
+def _start(hostile: bool) -> Any:
+    frame = _visits(hostile)
+    return frame[frame["month"] == 0]
+
+
 def _outcome(hostile: bool) -> str:
     return f"bsi {HOSTILE}" if hostile else "bsi"
 
@@ -123,10 +131,96 @@ def _causes(hostile: bool) -> dict[str, Any]:
     return {"duration": "years", "event": "status", "censored": "active"}
 
 
+@cache
+def _ratings(hostile: bool, of: str, **options: Any) -> Any:
+    """Return a result about three raters' scores of six items, or about one agreed value per item."""
+    scores = [[1, 1, 2], [2, 2, 2], [3, 4, 3], [4, 4, 5], [5, 5, 5], [3, 2, 3]]
+    score = f"score {HOSTILE}" if hostile else "score"
+    frame = pd.DataFrame(scores).rename_axis("item").reset_index().melt("item", var_name="rater", value_name=score)
+    frame["group"] = frame["item"].map(lambda k: HOSTILE if hostile and k % 2 else "before" if k % 2 else "during")
+    if of == "rating_profile":
+        agreed = frame.drop_duplicates("item").assign(level="team", item=lambda t: t["item"] // 2)
+        return ist.rating_profile(agreed, item="item", level="level", group="group", score=score)
+    if of == "within_group_bounds":
+        means = pd.DataFrame({"mean": [4.2, 3.1], "low": [3, 2], "high": 5, "case": ["a", HOSTILE if hostile else "b"]})
+        roles = {"mean": "mean", "low": "low", "high": "high", "group": "case"}
+        return ist.within_group_bounds(means, **roles, raters=12, scale=(1, 5))
+    return getattr(ist, of)(frame, item="item", rater="rater", score=score, **options)
+
+
+def _staff(hostile: bool) -> Any:
+    """Return how often staff left, by cohort."""
+    name = f"left {HOSTILE}" if hostile else "left"
+    frame = pd.DataFrame({"era": ["before", HOSTILE if hostile else "during"] * 3, "years": [20.0, 22, 18, 25, 31, 19]})
+    frame[name] = [1, 4, 0, 7, 2, 9]
+    return ist.compare_rates(frame, events=name, exposure="years", cohort="era", reference="before")
+
+
+def _effects(hostile: bool) -> Any:
+    """Return the effects of three programmes, combined."""
+    frame = pd.DataFrame(
+        {"d": [-0.6, -0.1, -0.3], "se": [0.2, 0.2, 0.1], "of": ["a", HOSTILE if hostile else "b", "c"]}
+    )
+    roles = {"estimate": "d", "std_error": "se", "programme": "of"}
+    return ist.combine_programmes(frame, **roles, effect=HOSTILE if hostile else "d")
+
+
+def _reliable(hostile: bool) -> Any:
+    roles = {"outcome": _outcome(hostile), "end": 36, "better": "lower", "reliability": 0.9, "cutoff": 0.8}
+    return ist.reliable_change(_visits(hostile), **_ROLES, **roles)
+
+
+def _left_out(hostile: bool) -> Any:
+    return ist.leave_one_out(_growth(hostile), by="therapist", frame=_visits(hostile))
+
+
+@cache
+def _dated(hostile: bool, of: str) -> Any:
+    """Return the example's cohorts by their dates, or the comparison at false ones."""
+    frame = _visits(hostile)
+    dates = {"start": "admitted", "end": "ended", "change": "2010-01-01", "patient": "patient", "time": "month"}
+    if of == "assign_cohorts":
+        names = ("before", HOSTILE if hostile else "during")
+        return ist.assign_cohorts(frame, straddlers="third", names=names, **dates)
+    options = {"outcome": _outcome(hostile), "at": 36, "fit": {"shape": "linear"}, "straddlers": "by_start"}
+    return ist.placebo_changes(frame, false_changes=["2003-01-01", "2006-01-01"], **dates, **options)
+
+
+def _log(hostile: bool) -> pd.DataFrame:
+    """Return what two programmes did of four activities, and when."""
+    days = ["2020-01-06", "2020-07-06", "2020-06-01", None, "2020-03-02", None, None, None]
+    frame = pd.DataFrame({"of": ["a"] * 4 + [HOSTILE if hostile else "b"] * 4, "phase": [1, 1, 2, 3] * 2, "day": days})
+    return frame.assign(what=["decided", "funded", "begun", HOSTILE] * 2, era=["before"] * 4 + [_era(hostile)] * 4)
+
+
+def _progress(hostile: bool) -> Any:
+    roles = {"programme": "of", "phase": "phase", "activity": "what", "date": "day", "by": "era"}
+    scheme = ["plan", HOSTILE if hostile else "do", "keep"]
+    return ist.phase_progress(_log(hostile), **roles, scheme=scheme, study_end="2020-12-31")
+
+
+def _occupation(hostile: bool) -> Any:
+    roles = {"id": "programme", "state": "state", "start": "start", "stop": "stop", "next_state": "next_state"}
+    return ist.state_occupation(_progress(hostile).histories(), **roles, by="group")
+
+
 # A new Result needs one line here: its name, and how to make one from the bundled example.
 EXAMPLES: dict[str, Callable[[bool], Any]] = {
+    "Agreement": lambda hostile: _ratings(hostile, "krippendorff_alpha", metric="ordinal", draws=50, rng=1),
+    "BalanceTable": lambda hostile: ist.balance_table(
+        _start(hostile), **_PEOPLE, covariates=["age", _outcome(hostile)]
+    ),
     "Bootstrap": _bootstrap,
+    "CohortAssignment": lambda hostile: _dated(hostile, "assign_cohorts"),
     "CohortComparison": _study,
+    "PhaseProgress": _progress,
+    "ReliableChange": _reliable,
+    "StateOccupation": _occupation,
+    "RateComparison": _staff,
+    "NaturalChange": lambda hostile: ist.natural_change(_growth(hostile), over=[0, 0.3], source=_outcome(hostile)),
+    "LeaveOneOut": _left_out,
+    "EValue": lambda hostile: ist.e_value(0.56, upper=0.8, kind="hazard_ratio", effect=HOSTILE if hostile else "era"),
+    "CombinedProgrammes": _effects,
     "CoxResult": lambda hostile: _hazard(hostile, "fit_cox"),
     "CumulativeIncidence": lambda hostile: ist.cumulative_incidence(_programmes(hostile), **_causes(hostile)),
     "DiscreteHazardResult": lambda hostile: _hazard(hostile, "fit_discrete_hazard", baseline="polynomial"),
@@ -137,15 +231,23 @@ EXAMPLES: dict[str, Callable[[bool], Any]] = {
     "Diagnosis": lambda hostile: ist.diagnose(_growth(hostile)),
     "Estimates": lambda hostile: _growth(hostile).contrasts(at=[18, 36]),
     "GrowthResult": _growth,
+    "ICC": lambda hostile: _ratings(hostile, "icc"),
     "LogRank": lambda hostile: ist.logrank(_spells(hostile), **_survival(hostile)),
     "MMRMResult": _mmrm,
     "MixedResult": _mixed,
     "ModelComparison": _models,
     "Overall": lambda hostile: _study(hostile).overall(at=36, draws=20, rng=1),
+    "PropensityWeights": lambda hostile: ist.propensity_weights(
+        _start(hostile), **_PEOPLE, covariates=["age", _outcome(hostile)]
+    ),
+    "PlaceboChanges": lambda hostile: _dated(hostile, "placebo_changes"),
     "RMST": lambda hostile: ist.rmst(_spells(hostile), **_survival(hostile)),
     "Resampled": lambda hostile: _bootstrap(hostile).effect_sizes(36),
+    "RatingProfile": lambda hostile: _ratings(hostile, "rating_profile"),
     "RetainedImprovement": lambda hostile: _growth(hostile).retained_improvement(at=[18, 36]),
     "SurvivalCurves": lambda hostile: ist.survival_curves(_spells(hostile), **_survival(hostile)),
+    "WithinGroupAgreement": lambda hostile: _ratings(hostile, "within_group_agreement", group="group", scale=(1, 5)),
+    "WithinGroupBounds": lambda hostile: _ratings(hostile, "within_group_bounds"),
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,29 @@ def _texts(axes: Any) -> list[Any]:
 
 def _shown_by(name: str, growth: Any) -> Any:
     """Return what a picture draws: the growth model, or survival curves of cohorts of the same names."""
+    if name == "balance":
+        start = growth.augment().assign(**{"$x$": np.arange(len(growth.design.y)) % 7})
+        roles = {"cohort": growth.cohort, "reference": growth.cohorts[0]}
+        return ist.balance_table(start, covariates=["$x$", growth.outcome], **roles)
+    if name in ("cohorts", "placebo"):
+        return _dated(name, growth)
+    if name == "ratings":
+        table = pd.DataFrame({"$item$": ["_a_$1$", "$b$"], "level": ["$x$", "_y_"]})
+        table[[*growth.cohorts]] = [[3.0, 4.0], [5.0, 2.5]]
+        return ist.rating_profile(table, item="$item$", level="level", score=list(growth.cohorts))
+    if name == "natural_change":
+        return ist.natural_change(growth, over=[0, 0.4], source="$t_0$ _a_")
+    if name == "leave_one_out":
+        half = np.where(growth.design.patient_codes % 2, "$a_1$", "_b_")
+        return ist.leave_one_out(growth, by="half", frame=pd.DataFrame({"half": half}, growth.design.labels))
+    if name == "programmes":
+        frame = pd.DataFrame({"d": [0.1, 0.4, 0.3], "se": [0.1, 0.2, 0.1], "of": ["$a_1$", "_b_", "c"]})
+        return ist.combine_programmes(frame, estimate="d", std_error="se", programme="of", effect="$t_0$")
+    if name == "phases":
+        frame = pd.DataFrame({"id": [1, 1, 2], "is": ["$a_1$", "_b_", "$a_1$"], "from": [0, 2, 0], "$t$": [2, 5, 4]})
+        frame = frame.assign(then=["_b_", None, None])
+        roles = {"id": "id", "state": "is", "start": "from", "stop": "$t$", "next_state": "then"}
+        return ist.state_occupation(frame, **roles)
     if name not in ("survival", "log_log", "incidence"):
         return growth
     frame = pd.DataFrame({"$t_0$": [1.0, 2, 3, 4, 5, 6, 7, 8], "_e_": [1, 0, 1, 1, 0, 1, 1, 1]})
@@ -99,12 +123,25 @@ def _shown_by(name: str, growth: Any) -> Any:
     return ist.survival_curves(frame, duration="$t_0$", event="_e_", by="cohort")
 
 
-def _draw_all(growth: Any) -> dict[str, Any]:
-    return {name: getattr(plot, name)(_shown_by(name, growth)) for name in plot.__all__}
+def _dated(name: str, growth: Any) -> Any:
+    """Return cohorts by date, or a comparison at a false one, of the same names."""
+    frame = ist.load_example("reorganisation").rename(columns={"month": "$t_0$", "bsi": "b$_s$i", "ended": "$_end_$"})
+    dates = {"start": "admitted", "end": "$_end_$", "change": "2010-01-01", "patient": "patient", "time": "$t_0$"}
+    if name == "cohorts":
+        return ist.assign_cohorts(frame, straddlers="third", names=growth.cohorts, **dates)
+    fit = {"outcome": "b$_s$i", "at": [18, 36], "fit": {"shape": "linear"}}
+    return ist.placebo_changes(frame, false_changes=["2006-01-01"], straddlers="by_start", **dates, **fit)
+
+
+def _draw_all(growth: Any) -> Iterator[tuple[str, Any]]:
+    """Yield every picture's name and axes, one open figure at a time."""
+    for name in plot.__all__:
+        yield name, getattr(plot, name)(_shown_by(name, growth))
+        pyplot.close("all")
 
 
 def test_hostile_names_are_shown_and_never_parsed(hostile: Any) -> None:
-    for name, axes in _draw_all(hostile).items():
+    for name, axes in _draw_all(hostile):
         figure = np.ravel(axes)[0].get_figure(root=True)
         figure.canvas.draw()
         texts = _texts(axes)
@@ -117,14 +154,14 @@ def test_hostile_names_are_shown_and_never_parsed(hostile: Any) -> None:
 
 
 def test_no_text_is_smaller_than_eight_points(growth: Any) -> None:
-    for name, axes in _draw_all(growth).items():
+    for name, axes in _draw_all(growth):
         sizes = [t.get_fontsize() for t in _texts(axes) if t.get_text() and t.get_visible()]
         assert min(sizes) >= 8, name
 
 
 def test_settings_are_left_alone(growth: Any, study: Any) -> None:
     before = dict(mpl.rcParams)
-    _draw_all(growth)
+    assert len(list(_draw_all(growth))) == len(plot.__all__)
     for name in ("trajectories", "effect_forest", "missingness"):
         getattr(plot, name)(study)
     assert dict(mpl.rcParams) == before
@@ -186,7 +223,7 @@ def test_figures_are_saved_and_closed(growth: Any, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", plot.__all__)
 def test_a_wrong_result_is_refused(name: str) -> None:
     with pytest.raises(
-        DataError, match=rf"^{name}: needs .*, not a list; .*(fit_|survival_curves|cumulative_incidence)"
+        DataError, match=rf"^{name}: needs .*, not a list; .*(fit_|survival_curves|cumulative_incidence|returned)"
     ):
         getattr(plot, name)([1, 2])
 

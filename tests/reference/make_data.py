@@ -124,8 +124,62 @@ def quarters(seed: int = 20180901) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def interruption(seed: int = 20100101) -> pd.DataFrame:
+    """Return patients treated for two years before, across or after a change: a jump, and a slower fall since."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for i in range(84):
+        change = round(float(rng.uniform(-30, 50)), 1)
+        age = round(float(rng.normal(31, 8)), 1)
+        level, slope = 0.4 * rng.normal(), 0.012 * rng.normal()
+        last = 9 if rng.random() < 0.7 else int(rng.integers(2, 9))
+        for t in np.arange(0, 25, 3)[:last]:
+            since = max(t - max(change, 0.0), 0.0)
+            jump = 0.15 if change > 0 else -0.1
+            mean = 2.0 - 0.045 * t + jump * (t >= change) + 0.02 * since + 0.006 * (age - 31)
+            rows.append(
+                {
+                    "patient": f"p{i + 1:02d}",
+                    "era": "during" if change <= 0 else "before",
+                    "month": int(t),
+                    "change": change if change < 24 else None,
+                    "bsi": round(float(mean + level + slope * t + rng.normal(0, 0.25)), 4),
+                    "age": age,
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def histories(seed: int = 20110610) -> pd.DataFrame:
+    """Return programmes that stop, start again and merge, in whole months: ties, late entry, censoring, split rows."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for i in range(90):
+        era = ["early", "late"][i % 2]
+        # In the late era some are first seen when they have stopped, and some are first seen late.
+        state = "stopped" if era == "late" and rng.random() < 0.25 else "active"
+        month = int(rng.integers(1, 9)) if rng.random() < 0.2 else 0
+        last = int(rng.integers(18, 61))
+        while month < last:
+            merges = state != "stopped" and rng.random() < 0.08
+            end = month + 1 + int(rng.exponential({"active": 22, "stopped": 14, "restarted": 12}.get(state, 99)))
+            then = (
+                "merged" if merges else {"active": "stopped", "stopped": "restarted", "restarted": "stopped"}.get(state)
+            )
+            seen = end <= last and state != "merged"
+            end = min(end, last) if state != "merged" else last
+            cut = month + 2 if end > month + 4 and rng.random() < 0.15 else None
+            if cut is not None:
+                rows.append([f"p{i + 1:02d}", era, state, month, cut, "none"])
+            rows.append([f"p{i + 1:02d}", era, state, month if cut is None else cut, end, then if seen else "none"])
+            month, state = end, then if seen else state
+    return pd.DataFrame(rows, columns=["programme", "era", "state", "start", "stop", "next_state"])
+
+
 if __name__ == "__main__":
     waves().to_csv(DATA / "waves.csv", index=False, lineterminator="\n")
     irregular().to_csv(DATA / "irregular.csv", index=False, lineterminator="\n")
     small().to_csv(DATA / "small.csv", index=False, lineterminator="\n")
     quarters().to_csv(DATA / "quarters.csv", index=False, lineterminator="\n")
+    histories().to_csv(DATA / "histories.csv", index=False, lineterminator="\n")
+    interruption().to_csv(DATA / "interruption.csv", index=False, lineterminator="\n")

@@ -21,7 +21,21 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 PUBLISHED = ["dyestuff", "dyestuff2", "orthodont", "ovary", "oxboys", "pastes", "penicillin", "sleepstudy"]
 PUBLISHED += ["lung", "veteran", "mgus2", "transplant"]
-SCRIPTS = ["growth", "profile", "mmrm", "residual", "curves", "competing", "cox", "discrete", "parametric"]
+SCRIPTS = [
+    "growth",
+    "interruption",
+    "profile",
+    "mmrm",
+    "residual",
+    "curves",
+    "competing",
+    "cox",
+    "discrete",
+    "parametric",
+    "phases",
+    "rates",
+    "ratings",
+]
 HOW_IT_ENDED = {"gradient", "curvature", "spread_over_starts", "above"}
 
 
@@ -54,6 +68,7 @@ def tolerance(path: tuple[str, ...], rules: dict[str, dict[str, Any]]) -> float:
         "random_effects": "sd",
         "variances": "sd",
         "covariances": "sd",
+        "differences": "fixed",
         "fitted": "sd",
         "joint": "statistic",
         "lme4": "lme4",

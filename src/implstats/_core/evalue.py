@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["e_value", "risk_ratio"]
+__all__ = ["e_value", "risk_ratio", "stands_for"]
 
 
 def risk_ratio(hazard_ratio: float) -> float:
@@ -19,3 +19,17 @@ def risk_ratio(hazard_ratio: float) -> float:
 def e_value(risk_ratio: float) -> float:
     """Return the E-value of a risk ratio of at least 1 (VanderWeele & Ding 2017, DOI 10.7326/M16-2607)."""
     return risk_ratio + math.sqrt(risk_ratio * (risk_ratio - 1))
+
+
+def stands_for(estimate: float, kind: str, *, common: bool) -> float:
+    """Return the risk ratio of at least 1 that an estimate stands for, inverted where it is protective.
+
+    An odds ratio of a common outcome by its square root, a standardised difference by exp(.91 d) (VanderWeele & Ding
+    2017); ratios of a rare outcome are taken for risk ratios.
+    """
+    if kind == "d":
+        return math.exp(0.91 * abs(estimate))
+    if kind == "hazard_ratio" and common:
+        return risk_ratio(estimate)
+    ratio = max(estimate, 1 / estimate)
+    return math.sqrt(ratio) if kind == "odds_ratio" and common else ratio

@@ -15,7 +15,7 @@ from implstats._check import Faults
 from implstats.design.time import UNIT_DAYS
 from implstats.errors import DataError
 
-__all__ = ["Codes", "all_missing", "codes", "drop_missing", "elapsed", "numeric", "repeated"]
+__all__ = ["Codes", "all_missing", "codes", "drop_missing", "elapsed", "first_rows", "numeric", "repeated", "varying"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
@@ -137,6 +137,17 @@ def drop_missing(
         told = "; ".join(f"{why} in {_check.rows(labels[mask])}" for why, mask in masks.items() if mask.any())
         raise DataError(f"missing='raise': {told}; drop these rows yourself or say missing='drop'")
     return kept, dropped
+
+
+def first_rows(of_row: Ints) -> Ints:
+    """Return the first row of every code."""
+    return np.unique(of_row, return_index=True)[1]
+
+
+def varying(values: Floats, of_row: Ints) -> NDArray[np.bool_]:
+    """Return the rows whose value is not that of the first row of their code; missing ones are alike."""
+    first = values[first_rows(of_row)][of_row]
+    return np.asarray(~((values == first) | (np.isnan(values) & np.isnan(first))))
 
 
 def repeated(first: Ints, second: Ints, sizes: Sequence[int]) -> NDArray[np.intp]:

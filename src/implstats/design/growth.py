@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Hashable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,11 +14,20 @@ from implstats import _check
 from implstats._check import Faults
 from implstats._core.residual import independent
 from implstats.design import rhs
-from implstats.design.frames import Codes, codes, numeric
-from implstats.design.mixed import Design, RandomTerm
+from implstats.design.course import (
+    GrowthDesign,
+    cohort_columns,
+    crossed_with_cohorts,
+    random_columns,
+    since_name,
+    with_cohorts,
+)
+from implstats.design.frames import Codes, codes
+from implstats.design.interruption import interrupted
+from implstats.design.mixed import RandomTerm
 from implstats.design.residual import ResidualTerms, autoregressive, by_level, with_precision
-from implstats.design.time import FIXED_VISITS, Log, Shape, Visits, listed, resolve
-from implstats.design.visits import MANY_TIMES, CheckedVisits, Roles, checked_visits
+from implstats.design.time import FIXED_VISITS, Shape, Visits, resolve
+from implstats.design.visits import EVERYBODY, MANY_TIMES, CheckedVisits, Roles, checked_visits
 from implstats.errors import DataError
 from implstats.results import Sample
 
@@ -30,153 +39,8 @@ Ints = NDArray[np.intp]
 RANDOM = ("intercept", "slope", "uncorrelated")
 BETTER = ("lower", "higher")
 CLUSTERS_FOR_DIFFERENCE = 3
-
-
-@dataclass(frozen=True, eq=False)
-class GrowthDesign(Design):
-    """The design of a growth model.
-
-    Attributes
-    ----------
-    time, patient, cohort : columns.
-    cohorts : the cohorts, the reference first.
-    baseline : time that change is counted from.
-    shape : the time basis.
-    t, cohort_codes, patient_codes : (n,) time, cohort and patient of each row.
-    adjust, average : the covariates' encoding, and their row of marginal means; None and empty without covariates.
-    time_unit : unit of times that were read from dates, else None.
-    times : the distinct times, if there are few.
-    cells : (cohort, time) that hold no visit (visits as categories).
-    first_seen, last_seen : cohort -> first and last observed time.
-    notes : what the header must say about choices that were made.
-    """
-
-    time: Hashable = field(kw_only=True)
-    patient: Hashable = field(kw_only=True)
-    cohort: Hashable = field(kw_only=True)
-    cohorts: tuple[Any, ...] = field(kw_only=True)
-    baseline: float = field(kw_only=True)
-    shape: Shape = field(kw_only=True)
-    t: Floats = field(kw_only=True)
-    cohort_codes: Ints = field(kw_only=True)
-    patient_codes: Ints = field(kw_only=True)
-    adjust: rhs.Encoding | None = field(kw_only=True)
-    average: Floats = field(kw_only=True)
-    time_unit: str | None = field(kw_only=True)
-    times: tuple[float, ...] = field(kw_only=True)
-    cells: frozenset[tuple[int, float]] = field(kw_only=True)
-    first_seen: Mapping[Any, float] = field(kw_only=True)
-    last_seen: Mapping[Any, float] = field(kw_only=True)
-    notes: tuple[str, ...] = field(kw_only=True)
-
-    def rows(self, cohort: Ints, t: Floats, covariates: Floats | None = None) -> Floats:
-        """Return X for cohort codes and times; covariates default to their marginal means."""
-        basis = self.shape.columns(t)
-        dummies = _dummies(cohort, len(self.cohorts))
-        if covariates is None:
-            covariates = np.broadcast_to(self.average, (len(t), len(self.average)))
-        return _columns(basis, dummies, covariates, _crossed(self.cells, self.shape, len(self.cohorts)))
-
-    def fixed_rows(self, frame: pd.DataFrame) -> Floats:
-        """Return X for new data."""
-        cohort, t = self.read(frame)
-        covariates = None if self.adjust is None else self.adjust.apply(frame)
-        return self.rows(cohort, t, covariates)
-
-    def random_rows(self, frame: pd.DataFrame, term: int) -> Floats:
-        """Return Z of one term for new data."""
-        _, t = self.read(frame)
-        return random_columns(self.terms[term].effects, self, t)
-
-    def read(self, frame: pd.DataFrame) -> tuple[Ints, Floats]:
-        """Return cohort codes and times of new data."""
-        faults = Faults()
-        covariates = () if self.adjust is None else self.adjust.columns
-        for name in (self.time, self.cohort, *covariates):
-            if name not in frame.columns:
-                faults.say(f"newdata: no column {_check.show(name)}{_check.nearest(name, frame.columns)}")
-        faults.settle()
-        if pd.api.types.is_datetime64_any_dtype(frame[self.time].dtype):
-            unit = f"{self.time_unit} since each patient's first visit" if self.time_unit else "numbers"
-            faults.add("newdata", self.time, "dates, not numbers", f"give {unit}")
-            faults.settle()
-        t = numeric(frame, "newdata", self.time, faults)
-        if np.isnan(t).any() and not faults:
-            gone = _check.rows(frame.index[np.isnan(t)])
-            faults.add("newdata", self.time, f"missing in {gone}", "drop these rows first")
-        faults.settle()
-        known = {c: k for k, c in enumerate(self.cohorts)}
-        cohort = np.array([known.get(c, -1) for c in frame[self.cohort].tolist()], dtype=np.intp)
-        if (cohort < 0).any():
-            wrong = frame[self.cohort][cohort < 0].iloc[0]
-            raise DataError(f"cohort={_check.show(wrong)}: not in the fit{_check.nearest(wrong, self.cohorts)}")
-        for c in range(len(self.cohorts)):
-            self.seen_at(np.unique(t[cohort == c]).tolist(), str(self.time), [c])
-        return cohort, t
-
-    def seen_at(self, times: Sequence[float], argument: str, cohorts: Sequence[int]) -> None:
-        """Refuse times that the shape has no answer for: no visit then, none of a cohort, or below 0 on a log."""
-        for t in times:
-            said = f"{argument}={_check.show(t)}"
-            if isinstance(self.shape, Log) and t < 0:
-                raise DataError(f"{said}: below zero; shape='log' counts time from the start of treatment")
-            if not isinstance(self.shape, Visits):
-                continue
-            if t not in self.shape.times:
-                raise DataError(f"{said}: no visit at this time; there are {listed(self.shape.times)}")
-            gone = [self.cohorts[c] for c in cohorts if (c, t) in self.cells]
-            if gone:
-                raise DataError(
-                    f"{said}: cohort {_check.show(gone[0])} has no visit at this time; "
-                    f"its last is at {_check.show(self.last_seen[gone[0]])}"
-                )
-
-
-def _dummies(cohort: Ints, count: int) -> Floats:
-    return np.asarray(cohort[:, None] == np.arange(1, count), dtype=float)
-
-
-def _crossed(cells: frozenset[tuple[int, float]], shape: Shape, cohorts: int) -> list[tuple[int, int]]:
-    """Return the (basis column, cohort) pairs that have a column; a cell without visits has none."""
-    if not isinstance(shape, Visits):
-        width = shape.columns(np.zeros(1)).shape[1]
-        return [(k, c) for k in range(width) for c in range(1, cohorts)]
-    pairs = []
-    for k, time in enumerate(shape.times[1:]):
-        seen = [c for c in range(cohorts) if (c, time) not in cells]
-        # The first cohort that was seen at this time carries the time's own column.
-        pairs += [(k, c) for c in seen[1:]]
-    return pairs
-
-
-def _columns(basis: Floats, dummies: Floats, covariates: Floats, crossed: Sequence[tuple[int, int]]) -> Floats:
-    n, k = basis.shape
-    c, a = dummies.shape[1], covariates.shape[1]
-    X = np.empty((n, 1 + k + c + a + len(crossed)), order="F")
-    X[:, 0] = 1.0
-    X[:, 1 : 1 + k] = basis
-    X[:, 1 + k : 1 + k + c] = dummies
-    X[:, 1 + k + c : 1 + k + c + a] = covariates
-    for j, (column, cohort) in enumerate(crossed):
-        np.multiply(basis[:, column], dummies[:, cohort - 1], out=X[:, 1 + k + c + a + j])
-    return X
-
-
-def random_columns(effects: Sequence[str], design: GrowthDesign, t: Floats) -> Floats:
-    """Return the columns of Z at times t; change since the baseline is zero at the baseline."""
-    slope = design.shape.slope(t)
-    name = design.shape.slope_name(str(design.time))
-    columns = {_since_name(design): slope - _slope_at_baseline(design), "(Intercept)": np.ones(len(t)), name: slope}
-    return np.column_stack([columns[e] for e in effects])
-
-
-def _slope_at_baseline(design: GrowthDesign) -> float:
-    return float(design.shape.slope(np.array([design.baseline]))[0])
-
-
-def _since_name(design: GrowthDesign) -> str:
-    name, start = design.shape.slope_name(str(design.time)), _slope_at_baseline(design)
-    return name if start == 0 else f"({name} - {start:g})"
+# What augment() calls the cohort where none was named.
+NO_COLUMN = "cohort"
 
 
 def growth_design(
@@ -185,7 +49,7 @@ def growth_design(
     outcome: Hashable,
     time: Hashable,
     patient: Hashable,
-    cohort: Hashable,
+    cohort: Hashable | None,
     reference: Any,
     baseline: Any,
     shape: Any,
@@ -197,6 +61,7 @@ def growth_design(
     residual: str = "iid",
     precision: Hashable | None = None,
     patient_weights: Hashable | None = None,
+    interruption: Hashable | None = None,
     time_argument: str = "time",
     faults: Faults | None = None,
 ) -> GrowthDesign:
@@ -221,7 +86,10 @@ def growth_design(
         time_argument,
         precision,
         patient_weights,
+        interruption,
     )
+    if cohort is None and residual == "by_cohort":
+        faults.add("residual", residual, "there are no cohorts", "name them by cohort=, or say residual='iid'")
     visits = checked_visits(frame, roles, faults, missing=missing, time_unit=time_unit, random=random)
     patients, cohorts, t = visits.patients, visits.cohorts, visits.t
     if random == "auto":
@@ -249,12 +117,12 @@ def growth_design(
         tuple(names),
         (),
         visits.frame.index,
-        {c: visits.frame[c].array.copy() for c in [patient, cohort]} | {time: t, outcome: visits.y},
+        _shown(visits, roles),
         "",
         _sample(visits, few),
         time=time,
         patient=patient,
-        cohort=cohort,
+        cohort=NO_COLUMN if cohort is None else cohort,
         cohorts=tuple(cohorts.levels),
         baseline=visits.baseline,
         shape=form,
@@ -266,20 +134,20 @@ def growth_design(
         time_unit=time_unit,
         times=tuple(visits.distinct.tolist()) if few else (),
         cells=cells,
-        first_seen={c: float(t[cohorts.of_row == k].min()) for k, c in enumerate(cohorts.levels)},
-        last_seen={c: float(t[cohorts.of_row == k].max()) for k, c in enumerate(cohorts.levels)},
         notes=(),
         weight=_weight(visits, roles),
         noise=_noise(visits, roles, residual),
     )
+    design, met = _interrupted(design, visits, roles)
     terms, notes = _random(design, visits.frame, patients, clusters, random)
+    notes += met
     if design.weight is not None:
         notes.append(_weights_in_words(design, patient_weights))
     for c, when in sorted(cells):
         notes.append(f"{cohorts.levels[c]} has no visit at {time} {_check.show(when)}")
-    if len(patients.levels) < X.shape[1]:
+    if len(patients.levels) < len(design.names):
         raise DataError(
-            f"patient={_check.show(patient)}: {len(patients.levels)} patients for {X.shape[1]} fixed effects; "
+            f"patient={_check.show(patient)}: {len(patients.levels)} patients for {len(design.names)} fixed effects; "
             + ("use fewer visits or covariates" if marginal else "use a simpler shape or fewer covariates")
         )
     sizes = {"patient": len(patients.levels)} | {
@@ -292,6 +160,32 @@ def growth_design(
         sample=replace(design.sample, groups=sizes),
         formula=_formula(design, adjust, terms),
     )
+
+
+def _shown(visits: CheckedVisits, roles: Roles) -> dict[Hashable, Any]:
+    """Return what augment() shows of each row."""
+    named = [roles.patient] if roles.cohort is None else [roles.patient, roles.cohort]
+    shown: dict[Hashable, Any] = {c: visits.frame[c].array.copy() for c in named}
+    if roles.cohort is None:
+        shown[NO_COLUMN] = np.full(len(visits.t), EVERYBODY, dtype=object)
+    shown |= {roles.time: visits.t, roles.outcome: visits.y}
+    return shown if roles.interruption is None else shown | {roles.interruption: visits.change}
+
+
+def _interrupted(design: GrowthDesign, visits: CheckedVisits, roles: Roles) -> tuple[GrowthDesign, list[str]]:
+    """Return the design with the level and slope of an interruption, and what the header says of it."""
+    if roles.interruption is None or visits.change is None:
+        return design, []
+    known = (roles.interruption, visits.t, visits.change, visits.baseline, visits.cohorts, visits.patients)
+    interruption, words = interrupted(*known)
+    met = replace(
+        design,
+        X=np.column_stack([design.X, interruption.columns(visits.t, visits.change, visits.cohorts.of_row)]),
+        names=(*design.names, *interruption.names()),
+        interruption=interruption,
+        change=visits.change,
+    )
+    return met, [words]
 
 
 def _noise(visits: CheckedVisits, roles: Roles, residual: str) -> ResidualTerms:
@@ -374,10 +268,10 @@ def _fixed(
         covariates, covariate_names, encoding = rhs.encode(visits.frame, roles.adjust, argument="adjust")
         average = encoding.average()
     cohorts = visits.cohorts
-    crossed = _crossed(cells, shape, len(cohorts.levels))
+    crossed = crossed_with_cohorts(cells, shape, len(cohorts.levels))
     basis_names = shape.names(str(roles.time))
     cohort_names = [f"{roles.cohort}[{c}]" for c in cohorts.levels[1:]]
-    X = _columns(shape.columns(visits.t), _dummies(cohorts.of_row, len(cohorts.levels)), covariates, crossed)
+    X = with_cohorts(shape.columns(visits.t), cohort_columns(cohorts.of_row, len(cohorts.levels)), covariates, crossed)
     names = ["(Intercept)", *basis_names, *cohort_names, *covariate_names]
     names += [f"{basis_names[k]}:{cohort_names[c - 1]}" for k, c in crossed]
     return X, names, encoding, average
@@ -429,7 +323,7 @@ def _random(
         terms.append(term(name, coded, ("(Intercept)",)))
         mixed = int((per_level.sum(axis=1) > 1).sum())
         if mixed >= CLUSTERS_FOR_DIFFERENCE:
-            since = (_since_name(design),)
+            since = (since_name(design),)
             terms += [term(name, coded, since), within(name, coded, since)]
             notes.append(
                 f"{mixed} of {len(coded.levels)} {name}s hold several cohorts; "
@@ -440,15 +334,18 @@ def _random(
                 f"assumes the same cohort difference at every {name} "
                 f"({mixed} of {len(coded.levels)} hold several cohorts)"
             )
-        else:
+        elif len(design.cohorts) > 1:
             notes.append(f"no {name} holds several cohorts, so cohorts are compared between {name}s")
     return terms, notes
 
 
 def _formula(design: GrowthDesign, adjust: Any, terms: Sequence[RandomTerm]) -> str:
-    fixed = [f"{design.shape.formula(str(design.time))} * {design.cohort}"]
+    course = design.shape.formula(str(design.time))
+    fixed = [f"{course} * {design.cohort}" if len(design.cohorts) > 1 else course]
     if adjust is not None:
         fixed.append(adjust.strip() if isinstance(adjust, str) else " + ".join(map(str, adjust)))
+    if design.interruption is not None:
+        fixed.append(design.interruption.formula(design.time))
     parts = []
     for term in terms:
         effects = [("1" if e == "(Intercept)" else e) for e in term.effects]

@@ -17,7 +17,7 @@ from implstats.design.frames import codes, drop_missing, numeric
 from implstats.errors import DataError
 from implstats.results import Sample, lock
 
-__all__ = ["SpellRoles", "Spells", "spells"]
+__all__ = ["SpellRoles", "Spells", "same_times", "spells"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
@@ -280,7 +280,7 @@ def _times(
     if any(bad.any() for bad in negative.values()):
         return exit_, entry, 0
     times = np.concatenate([exit_, entry]) if roles.entry is not None else exit_
-    merged = _merged(times)
+    merged = same_times(times)
     gone = len(np.unique(times)) - len(np.unique(merged))
     exit_, entry = merged[: len(entry)], merged[len(entry) :] if roles.entry is not None else entry
     empty = exit_ <= entry
@@ -295,7 +295,7 @@ def _times(
     return exit_, entry, gone
 
 
-def _merged(times: Floats) -> Floats:
+def same_times(times: Floats) -> Floats:
     """Return times in which those that differ by rounding only are the first of them."""
     distinct, where = np.unique(times, return_inverse=True)
     gaps = np.diff(distinct)

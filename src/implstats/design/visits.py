@@ -13,29 +13,31 @@ from numpy.typing import NDArray
 from implstats import _check
 from implstats._check import Faults
 from implstats.design import rhs
-from implstats.design.frames import Codes, all_missing, codes, drop_missing, elapsed, numeric, repeated
+from implstats.design.frames import Codes, all_missing, codes, drop_missing, elapsed, first_rows, numeric, repeated
+from implstats.design.interruption import change_times
 from implstats.design.mixed import no_missing_ids
 from implstats.design.residual import precision_of
 from implstats.errors import DataError
 
-__all__ = ["MANY_TIMES", "CheckedVisits", "Roles", "checked_visits"]
+__all__ = ["EVERYBODY", "MANY_TIMES", "CheckedVisits", "Roles", "checked_visits"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
 
 MANY_TIMES = 20
 MANY_LEVELS = 10
+EVERYBODY = "all patients"
 RESERVED = ("fitted", "fixed", "residual", "std_residual", "estimate", "std_error", "conf_low", "conf_high")
 
 
 @dataclass(frozen=True)
 class Roles:
-    """Which column plays which part."""
+    """Which column plays which part; without a cohort all patients are one."""
 
     outcome: Hashable
     time: Hashable
     patient: Hashable
-    cohort: Hashable
+    cohort: Hashable | None
     reference: Any
     baseline: Any
     adjust: Any
@@ -43,6 +45,7 @@ class Roles:
     time_argument: str = "time"
     precision: Hashable | None = None
     patient_weights: Hashable | None = None
+    interruption: Hashable | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +61,7 @@ class CheckedVisits:
     baseline : the time that change is counted from.
     given, dropped, added : rows in the frame, dropped by reason, and made from a baseline column.
     weight : (N,) weight of each patient, ones without `patient_weights`.
+    change : (n,) time of each patient's own change, nan for none; None without `interruption`.
     """
 
     frame: pd.DataFrame
@@ -72,6 +76,7 @@ class CheckedVisits:
     dropped: Mapping[str, int]
     added: int
     weight: Floats
+    change: Floats | None
 
     def cohort_of_patient(self) -> Ints:
         """Return the cohort code of each patient."""
@@ -104,8 +109,14 @@ def checked_visits(
     t = elapsed(frame, roles.time, roles.patient, time_unit, faults, roles.time_argument)
     if roles.precision is not None:
         precision_of(frame, roles.precision, faults, frame[roles.outcome].notna().to_numpy())
+    change = None
+    if roles.interruption is not None:
+        change = change_times(frame, roles.interruption, roles.time, roles.patient, time_unit, faults)
     faults.settle()
     if from_column:
+        if change is not None:
+            of_patient = change[first_rows(codes(frame[roles.patient], ordered=False).of_row)]
+            change = np.concatenate([of_patient, change])
         frame, t, added = _with_baseline(frame, t, roles, covariates, faults)
         baseline = 0.0
     y = numeric(frame, "outcome", roles.outcome, faults)
@@ -117,7 +128,7 @@ def checked_visits(
     }
     weights = [] if roles.patient_weights is None else [roles.patient_weights]
     for argument, names in (
-        ("cohort", [roles.cohort]),
+        ("cohort", [] if roles.cohort is None else [roles.cohort]),
         ("adjust", covariates),
         ("groups", roles.groups),
         ("patient_weights", weights),
@@ -133,23 +144,44 @@ def checked_visits(
     if not kept.any():
         raise DataError(f"outcome={_check.show(roles.outcome)}: no row has all its columns; {', '.join(dropped)}")
     if not kept.all():
-        lost = set(frame[roles.cohort].dropna()) - set(frame[roles.cohort][kept])
-        if lost:
-            raise DataError(
-                f"cohort={_check.show(roles.cohort)}: {_check.show(min(lost, key=str))} has no row with all its "
-                "columns; leave it out of the frame, or the column that it lacks"
-            )
+        _refuse_lost_cohorts(frame, kept, roles)
         frame, y, t = frame.loc[kept], y[kept], t[kept]
+        change = None if change is None else change[kept]
     patients = codes(frame[roles.patient], ordered=False)
-    cohorts = _reference_first(codes(frame[roles.cohort]), roles)
+    cohorts = Codes(np.zeros(len(y), dtype=np.intp), [EVERYBODY])
+    if roles.cohort is not None:
+        cohorts = _reference_first(codes(frame[roles.cohort]), roles)
     where, distinct = pd.factorize(t, sort=True)
     weight = _patient_weights(frame, roles, patients, faults)
     visits = CheckedVisits(
-        frame, y, t, where, np.asarray(distinct), patients, cohorts, float(baseline), given, dropped, added, weight
+        frame,
+        y,
+        t,
+        where,
+        np.asarray(distinct),
+        patients,
+        cohorts,
+        float(baseline),
+        given,
+        dropped,
+        added,
+        weight,
+        change,
     )
     _rows_agree(visits, roles, random, faults)
     faults.settle()
     return visits
+
+
+def _refuse_lost_cohorts(frame: pd.DataFrame, kept: NDArray[np.bool_], roles: Roles) -> None:
+    if roles.cohort is None:
+        return
+    lost = set(frame[roles.cohort].dropna()) - set(frame[roles.cohort][kept])
+    if lost:
+        raise DataError(
+            f"cohort={_check.show(roles.cohort)}: {_check.show(min(lost, key=str))} has no row with all its "
+            "columns; leave it out of the frame, or the column that it lacks"
+        )
 
 
 def _patient_weights(frame: pd.DataFrame, roles: Roles, patients: Codes, faults: Faults) -> Floats:
@@ -178,12 +210,20 @@ def _columns_exist(frame: pd.DataFrame, roles: Roles, from_column: bool, faults:
         roles.time_argument: roles.time,
         "patient": roles.patient,
     }
+    if roles.interruption is not None and roles.cohort is None:
+        del named["cohort"]
+        if roles.reference is not None:
+            faults.add("reference", roles.reference, "goes with cohort=", "name the column, or leave it out")
     for argument, name in named.items():
         if name is None:
             faults.say(f"{argument}=None: no such column{_check.nearest('', frame.columns)}")
-    _check.columns(frame, faults, **{k: named[k] for k in ("outcome", roles.time_argument, "patient", "cohort")})
-    _check.columns(frame, faults, precision=roles.precision)
-    _check.columns(frame, faults, patient_weights=roles.patient_weights)
+    order = ("outcome", roles.time_argument, "patient", "cohort")
+    optional = {
+        "precision": roles.precision,
+        "patient_weights": roles.patient_weights,
+        "interruption": roles.interruption,
+    }
+    _check.columns(frame, faults, **{k: named[k] for k in order if k in named}, **optional)
     if from_column and roles.precision is not None:
         faults.add("precision", roles.precision, "the visit made from the baseline column has none", "give it as a row")
     for name in roles.groups:
@@ -197,7 +237,6 @@ def _columns_exist(frame: pd.DataFrame, roles: Roles, from_column: bool, faults:
         faults.ask(rhs.needed_columns, roles.adjust, frame.columns, "adjust") if roles.adjust is not None else []
     )
     faults.settle()
-    optional = {"precision": roles.precision, "patient_weights": roles.patient_weights}
     _roles_differ(roles, named | {k: v for k, v in optional.items() if v is not None}, covariates, faults)
     return list(covariates)
 
@@ -241,7 +280,8 @@ def _with_baseline(
         faults.add("baseline", column, f"patient {who} has several values", "a baseline has one a patient")
     faults.settle()
     weights = [] if roles.patient_weights is None else [roles.patient_weights]
-    names = list(dict.fromkeys([patient, roles.cohort, *covariates, *roles.groups, *weights]))
+    cohort = [] if roles.cohort is None else [roles.cohort]
+    names = list(dict.fromkeys([patient, *cohort, *covariates, *roles.groups, *weights]))
     # What else is known at the start is what the earliest visit says.
     order = np.lexsort((t, patients.of_row))
     earliest = order[np.flatnonzero(np.diff(patients.of_row[order], prepend=-1))]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -105,6 +106,15 @@ class CohortAnswers:
             )
         return -1.0 if self.better == "lower" else 1.0
 
+    def _compared(self) -> list[tuple[int, Any]]:
+        """Return number and name of every cohort that is compared with the reference."""
+        if len(self.cohorts) == 1:
+            raise DataError(
+                "cohort=None: all patients are on one course, so there are no cohorts to compare; ask interruption() "
+                "what the change did, or name the cohorts in the call that fitted"
+            )
+        return list(enumerate(self.cohorts))[1:]
+
     def _estimates(
         self, title: str, labels: list[dict[str, Any]], rows: Floats, df: str, level: float, **more: Any
     ) -> Estimates:
@@ -164,7 +174,7 @@ class CohortAnswers:
         """Return labels and contrasts of every cohort minus the reference: levels, then changes."""
         asked = self._times(at, later=at is None)
         labels, rows = [], []
-        for c, name in enumerate(self.cohorts[1:], start=1):
+        for c, name in self._compared():
             for quantity, row in (("level", self._mean_rows), ("change", self._change_rows)):
                 times = [t for t in asked if quantity == "level" or t != self.baseline]
                 if not times:
@@ -342,30 +352,52 @@ class CohortAnswers:
 
             draws = _check.whole("draws", draws, least=FEWEST, remedy="999 serve 95 % intervals")
             return bootstrap(self, n=draws, rng=rng).retained_improvement(at, as_=as_, level=level)  # type: ignore[arg-type]
+        found = self.retained_after([0.0], at, df=df, level=level)
+        labels = {k: v for k, v in found.labels.items() if k != "natural"}
+        call = {"method": method, "as_": as_, "df": df, "level": level}
+        return replace(found, call=call, labels=labels, method=method, as_=as_)
+
+    def retained_after(
+        self, natural: Sequence[float], at: Any = None, *, level: float = 0.95, df: str = "auto"
+    ) -> RetainedImprovement:
+        """Return the improvement retained, with Fieller's set, after the same change was taken from both cohorts.
+
+        theta(c) = (change of the cohort - c) / (change of the reference - c), one row a cohort, time and c.
+
+        Parameters
+        ----------
+        natural : list of float
+            Values of c, improvement that would have happened untreated, in units of the outcome.
+        at, level, df
+            As for `means`.
+        """
         sign, times = self._sign(), self._times(at, later=True)
+        taken = np.array([_check.number("natural", c) for c in natural])
         labels, change, other, covariance, freedom = [], [], [], [], []
         b_rows = sign * self._change_rows(0, times)
-        for c, name in enumerate(self.cohorts[1:], start=1):
+        for c, name in self._compared():
             a_rows = sign * self._change_rows(c, times)
             a, b = self._linear(a_rows, df)[0], self._linear(b_rows, df)[0]
             for k, t in enumerate(times):
                 beyond = self.extrapolated(c, t) or self.extrapolated(0, t)
-                labels.append({"cohort": name, "reference": self.reference, "time": t, "extrapolated": beyond})
-                covariance.append(self._covariance(np.vstack([a_rows[k], b_rows[k]]), df))
-                with np.errstate(divide="ignore"):
-                    theta = a[k] / b[k] if b[k] else 0.0
-                freedom.append(self._linear((a_rows[k] - theta * b_rows[k])[None], df)[2][0])
-            change.append(a)
-            other.append(b)
+                label = {"cohort": name, "reference": self.reference, "time": t, "extrapolated": beyond}
+                labels += [label | {"natural": value} for value in taken.tolist()]
+                V = self._covariance(np.vstack([a_rows[k], b_rows[k]]), df)
+                left, of = a[k] - taken, b[k] - taken
+                theta = left / np.where(of == 0, np.inf, of)
+                freedom.append(self._linear(a_rows[k] - theta[:, None] * b_rows[k], df)[2])
+                covariance.append(np.broadcast_to(V, (len(taken), 2, 2)))
+                change.append(left)
+                other.append(of)
         return RetainedImprovement(
-            {"method": method, "as_": as_, "df": df, "level": level},
+            {"natural": taken.tolist(), "df": df, "level": level},
             pd.DataFrame(labels),
             np.concatenate(change),
             np.concatenate(other),
-            np.array(covariance),
-            np.array(freedom),
-            method,
-            as_,
+            np.concatenate(covariance),
+            np.concatenate(freedom),
+            "fieller",
+            "retained",
             _check.level(level),
             str(self.time),
         )

@@ -89,7 +89,7 @@ class CohortModel(FixedEffects, CohortAnswers):
     def _seen(self, cohort: int, time: float) -> int:
         design = self.design
         if isinstance(design.shape, Visits):
-            return int(np.sum((design.cohort_codes == cohort) & (design.t == time)))
+            return int(np.sum((design.cohort_codes == cohort) & (design.t == time) & design.undisturbed))
         return design.sample.patients[self.cohorts[cohort]]
 
     def _empty(self, cohort: int, time: float) -> bool:

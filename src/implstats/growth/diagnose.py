@@ -142,7 +142,8 @@ class Diagnosis(Result):
 
     @property
     def _retains(self) -> bool:
-        return isinstance(self.result, CohortModel) and self.result.better is not None
+        answers = self.result
+        return isinstance(answers, CohortModel) and answers.better is not None and len(answers.cohorts) > 1
 
     def _deletions(self) -> tuple[Deletions, ...]:
         if not self.deletions:

@@ -17,12 +17,13 @@ from implstats._check import Faults
 from implstats._core import residual as residuals
 from implstats._core.structure import aliased
 from implstats.design import GrowthDesign, growth_design, mixed_design
-from implstats.design.growth import BETTER, RANDOM, random_columns
+from implstats.design.course import random_columns
+from implstats.design.growth import BETTER, RANDOM
 from implstats.design.residual import RESIDUALS
 from implstats.design.time import Linear, Log, Visits
 from implstats.errors import ConvergenceError, DataError
-from implstats.growth.cohorts import CohortModel
 from implstats.growth.fixed import METHODS, check_weights
+from implstats.growth.interruption import Interrupted
 from implstats.growth.models import MixedResult, blocks_of, fit_design, inference_of, warn_boundary
 from implstats.results import Estimates
 
@@ -35,7 +36,7 @@ LACK_OF_FIT_TIMES = 12
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class GrowthResult(MixedResult, CohortModel):
+class GrowthResult(MixedResult, Interrupted):
     """A fitted growth model: what every mixed model can say, and the questions about cohorts.
 
     Attributes
@@ -167,8 +168,8 @@ def fit_growth(
     outcome: str,
     time: str,
     patient: str,
-    cohort: str,
-    reference: Any,
+    cohort: str | None = None,
+    reference: Any = None,
     baseline: float | str = 0,
     better: str | None = None,
     shape: Any = "auto",
@@ -178,6 +179,7 @@ def fit_growth(
     residual: str = "iid",
     precision: str | None = None,
     patient_weights: str | None = None,
+    interruption: str | None = None,
     method: str = "reml",
     missing: str = "drop",
     time_unit: str | None = None,
@@ -193,6 +195,7 @@ def fit_growth(
         One row per patient and visit.
     outcome, time, patient, cohort : str
         Columns. Time is a number in the user's unit, or a date (see `time_unit`).
+        The cohort can be left out with `interruption=`: then all patients are on one course.
     reference : value of the cohort column
         The cohort that the others are compared with.
     baseline : float or str
@@ -221,6 +224,13 @@ def fit_growth(
         Column with one positive weight per patient, which multiplies the patient's log-likelihood; `propensity_weights`
         makes them. Needs method="ml"; standard errors are the sandwich over patients, with normal intervals, and take
         the weights as known. Their scale does not matter. Not for precisions, which weigh rows.
+    interruption : str, optional
+        Column with the time at which circumstances changed for the patient, counted as `time` is (a date, if `time` is
+        one), the same in all rows of a patient, missing for never: `assign_cohorts(...).change_time`. Adds a level from
+        then on and a slope since then, which `interruption()` returns; every other answer is about the course without
+        the change. At or before the baseline the whole treatment came after it: with `cohort=` such patients are a
+        cohort of their own, whose effects say how they differ; without, level and slope are theirs too, the slope
+        counted from the baseline.
     method : {"reml", "ml"}
     missing : {"drop", "raise"}
         Rows with a missing outcome, time or covariate are dropped and counted, or an error.
@@ -241,12 +251,15 @@ def fit_growth(
     Notes
     -----
     Likelihood methods hold under drop-out that depends on what was observed (missing at random). Cohorts that follow
-    each other differ in calendar time, referral and staff as well: the model cannot separate these.
+    each other differ in calendar time, referral and staff as well: the model cannot separate these. An interruption
+    compares patients with themselves: what else came at the same time is in its level and slope too, and so is a bend
+    of the course that `shape=` leaves out.
 
     References
     ----------
     Laird & Ware 1982, DOI 10.2307/2529876; Bates et al. 2015, DOI 10.18637/jss.v067.i01; of the residuals: Pinheiro &
-    Bates 2000, DOI 10.1007/b98882.
+    Bates 2000, DOI 10.1007/b98882; interrupted time series: Wagner et al. 2002, DOI
+    10.1046/j.1365-2710.2002.00430.x.
 
     Examples
     --------
@@ -292,6 +305,7 @@ def fit_growth(
         residual=residual,
         precision=precision,
         patient_weights=patient_weights,
+        interruption=interruption,
     )
     result = growth_result(design, better, method, call)
     warn_boundary(result)

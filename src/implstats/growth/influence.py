@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from implstats._core import residual
-from implstats._core.structure import Block
 from implstats.design import Design, GrowthDesign
+from implstats.design.without import keep_rows
 from implstats.errors import ConvergenceError
 from implstats.growth.cohorts import CohortModel
 from implstats.growth.mmrm import MMRMResult
-from implstats.growth.models import MixedResult
+from implstats.growth.models import MixedResult, blocks_of
 from implstats.growth.refits import Refits
 from implstats.results import lock
 
@@ -130,27 +130,13 @@ def _weighted(refits: Refits, codes: Ints, left: Ints) -> Floats:
 def _without_rows(result: MixedResult | MMRMResult, kept: NDArray[np.bool_]) -> Floats:
     """Return the fixed effects of the rows that are kept, nan where they cannot be fitted."""
     assert isinstance(result, MixedResult)
-    design, structure = result.design, result.design.noise.structure
-    strata, values = np.unique(structure.strata[kept], return_inverse=True)
-    rest = replace(
-        structure,
-        strata=values.astype(np.intp),
-        levels=len(strata),
-        precision=structure.precision[kept],
-        series=None if structure.series is None else structure.series[kept],
-        position=None if structure.position is None else structure.position[kept],
-    )
-    blocks = [_block(term.of_row[kept], term.Z[kept]) for term in design.terms]
     start = [root if root.shape[1] else 0.1 * np.eye(len(root)) for root in result.fit.L]
     try:
-        return residual.fit(design.y[kept], design.X[kept], blocks, rest, reml=result.fit.reml, start=start)[1].beta
+        rest = keep_rows(result.design, kept)
+        blocks, structure = blocks_of(rest), rest.noise.structure
+        return residual.fit(rest.y, rest.X, blocks, structure, reml=result.fit.reml, start=start)[1].beta
     except (ConvergenceError, ValueError, np.linalg.LinAlgError):
-        return np.full(design.X.shape[1], np.nan)
-
-
-def _block(codes: Ints, Z: Floats) -> Block:
-    levels, values = np.unique(codes, return_inverse=True)
-    return Block(values.astype(np.intp), len(levels), Z)
+        return np.full(result.design.X.shape[1], np.nan)
 
 
 def retained_at_the_end(answers: CohortModel) -> Iterator[tuple[Any, float, Floats, Floats]]:

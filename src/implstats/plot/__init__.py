@@ -1,21 +1,35 @@
 """Pictures of results, the only room that draws: every function takes a result and returns matplotlib Axes."""
 
+from implstats.plot.balance import balance
+from implstats.plot.cohorts import cohorts, placebo
 from implstats.plot.diagnose import influence, quantiles
 from implstats.plot.effects import coefficients, effect_forest
 from implstats.plot.incidence import incidence
 from implstats.plot.models import missingness, random_effects, residuals
+from implstats.plot.phases import phases
+from implstats.plot.programmes import programmes
+from implstats.plot.ratings import ratings
+from implstats.plot.sensitivity import leave_one_out, natural_change
 from implstats.plot.survival import log_log, survival
 from implstats.plot.trajectories import trajectories
 
 __all__ = [
+    "balance",
     "coefficients",
+    "cohorts",
     "effect_forest",
     "incidence",
     "influence",
+    "leave_one_out",
     "log_log",
     "missingness",
+    "natural_change",
+    "phases",
+    "placebo",
+    "programmes",
     "quantiles",
     "random_effects",
+    "ratings",
     "residuals",
     "survival",
     "trajectories",

@@ -35,8 +35,17 @@ class Line:
     gid: str = ""
 
 
-def forest(ax: Axes | None, lines: list[Line], heads: tuple[str, ...], width: float) -> Axes:
-    """Draw lines from top to bottom: words at the left, intervals in the middle, numbers at the right."""
+def forest(
+    ax: Axes | None,
+    lines: list[Line],
+    heads: tuple[str, ...],
+    width: float,
+    marks: tuple[str, ...] = ("number", "retained"),
+) -> Axes:
+    """Draw lines from top to bottom: words at the left, intervals in the middle, numbers at the right.
+
+    `marks` are the ids that the numbers of each column carry.
+    """
     sizes = [1.0 + 0.62 * line.text.count("\n") for line in lines]
     tall = max(2.0, ROW * sum(sizes) + 1.15)
     panel = parts.panels(ax, 1, (width, tall))[0]
@@ -75,7 +84,7 @@ def forest(ax: Axes | None, lines: list[Line], heads: tuple[str, ...], width: fl
         )
         if line.kind == "estimate":
             _interval(panel, line, float(y), low, high)
-    _numbers(panel, lines, middle, heads)
+    _numbers(panel, lines, middle, heads, marks)
     return panel
 
 
@@ -115,11 +124,11 @@ def _interval(ax: Axes, line: Line, y: float, low: float, high: float) -> None:
     )
 
 
-def _numbers(ax: Axes, lines: list[Line], middle: NDArray[Any], heads: tuple[str, ...]) -> None:
+def _numbers(ax: Axes, lines: list[Line], middle: NDArray[Any], heads: tuple[str, ...], marks: tuple[str, ...]) -> None:
     left = 12.0
     for k, head in enumerate(heads):
         cells = [line.columns[k] if k < len(line.columns) else "" for line in lines]
-        size = max(style.text_width(c, style.SMALL) for c in [*cells, head])
+        size = max(*(style.text_width(c, style.SMALL) for c in cells), style.text_width(head, style.SMALL, bold=True))
         ax.annotate(
             head,
             (1.0, -0.1),
@@ -147,7 +156,7 @@ def _numbers(ax: Axes, lines: list[Line], middle: NDArray[Any], heads: tuple[str
                     fontsize=style.SMALL,
                     color=style.INK,
                     annotation_clip=False,
-                    gid="absent" if line.kind == "note" else ("number", "retained")[k],
+                    gid="absent" if line.kind == "note" else marks[k],
                 )
         left += size + 14
 

@@ -1,6 +1,9 @@
 """Patients and programmes whose true effects are known: what a study would see, under a stated scenario."""
 
 from implstats.simulate.dropout import dropout_spells
+from implstats.simulate.phase_example import PHASES
+from implstats.simulate.phase_scenario import PhaseScenario
+from implstats.simulate.phases import simulate_phases
 from implstats.simulate.programme_example import PROGRAMMES
 from implstats.simulate.programme_scenario import ProgrammeScenario
 from implstats.simulate.programmes import simulate_programmes
@@ -10,13 +13,16 @@ from implstats.simulate.truth import DropOut, OutcomeTruth
 from implstats.simulate.visits import simulate_visits
 
 __all__ = [
+    "PHASES",
     "PROGRAMMES",
     "REORGANISATION",
     "DropOut",
     "OutcomeTruth",
+    "PhaseScenario",
     "ProgrammeScenario",
     "Scenario",
     "dropout_spells",
+    "simulate_phases",
     "simulate_programmes",
     "simulate_visits",
 ]
