@@ -138,6 +138,16 @@ COLUMNS: Mapping[str, str] = MappingProxyType(
         "std_effect": "predicted random effect / SD that predictions should have",
         "cooks_distance": "change of all fixed effects without the level, in units of their covariance, / p",
         "dfbetas": "(estimate - estimate without the level) / standard error",
+        "replicates": "simulated studies",
+        "fitted_share": "share of simulated studies that could be fitted",
+        "power": "share of simulated studies whose interval excludes no difference",
+        "power_low": "lower end of its Monte Carlo interval",
+        "power_high": "upper end of its Monte Carlo interval",
+        "width": "median width of the intervals that have two ends",
+        "bounded_share": "share of the fitted studies whose interval has two ends",
+        "coverage": "share of the intervals that cover the truth",
+        "truth": "what is true in the scenario",
+        "median_estimate": "median estimate over the simulated studies",
         "retained_change": "improvement retained without the level, minus with it",
     }
 )

@@ -123,6 +123,14 @@ def _causes(hostile: bool) -> dict[str, Any]:
     return {"duration": "years", "event": "status", "censored": "active"}
 
 
+@cache
+def _power(hostile: bool) -> Any:
+    names = ("before", HOSTILE if hostile else "during")
+    truth = ist.OutcomeTruth("lower", 2.0, 0.5, {c: {12: 1.0} for c in names}, residual_sd=0.3)
+    scenario = ist.Scenario(dict.fromkeys(names, 20), {_outcome(hostile): truth}, visits=(0, 12))
+    return ist.power(scenario, n=20, replicates=4, rng=1)
+
+
 # A new Result needs one line here: its name, and how to make one from the bundled example.
 EXAMPLES: dict[str, Callable[[bool], Any]] = {
     "Bootstrap": _bootstrap,
@@ -142,6 +150,7 @@ EXAMPLES: dict[str, Callable[[bool], Any]] = {
     "MixedResult": _mixed,
     "ModelComparison": _models,
     "Overall": lambda hostile: _study(hostile).overall(at=36, draws=20, rng=1),
+    "PowerCurve": _power,
     "RMST": lambda hostile: ist.rmst(_spells(hostile), **_survival(hostile)),
     "Resampled": lambda hostile: _bootstrap(hostile).effect_sizes(36),
     "RetainedImprovement": lambda hostile: _growth(hostile).retained_improvement(at=[18, 36]),

@@ -4,6 +4,7 @@ from implstats.plot.diagnose import influence, quantiles
 from implstats.plot.effects import coefficients, effect_forest
 from implstats.plot.incidence import incidence
 from implstats.plot.models import missingness, random_effects, residuals
+from implstats.plot.power import power
 from implstats.plot.survival import log_log, survival
 from implstats.plot.trajectories import trajectories
 
@@ -14,6 +15,7 @@ __all__ = [
     "influence",
     "log_log",
     "missingness",
+    "power",
     "quantiles",
     "random_effects",
     "residuals",

@@ -1,6 +1,7 @@
 """Patients and programmes whose true effects are known: what a study would see, under a stated scenario."""
 
 from implstats.simulate.dropout import dropout_spells
+from implstats.simulate.power import PowerCurve, power
 from implstats.simulate.programme_example import PROGRAMMES
 from implstats.simulate.programme_scenario import ProgrammeScenario
 from implstats.simulate.programmes import simulate_programmes
@@ -14,9 +15,11 @@ __all__ = [
     "REORGANISATION",
     "DropOut",
     "OutcomeTruth",
+    "PowerCurve",
     "ProgrammeScenario",
     "Scenario",
     "dropout_spells",
+    "power",
     "simulate_programmes",
     "simulate_visits",
 ]
