@@ -51,6 +51,7 @@ _ROOMS = {
         "rmst",
         "survival_curves",
     ),
+    "sensitivity": ("PatternMixture", "TippingPoint", "pattern_mixture", "tipping_point"),
     "study": ("CohortComparison", "Overall", "compare_cohorts"),
     "simulate": (
         "DropOut",

@@ -32,6 +32,10 @@ from implstats.reading import visits_from_wide as visits_from_wide
 from implstats.results import Estimates as Estimates
 from implstats.results import Result as Result
 from implstats.results import Sample as Sample
+from implstats.sensitivity import PatternMixture as PatternMixture
+from implstats.sensitivity import TippingPoint as TippingPoint
+from implstats.sensitivity import pattern_mixture as pattern_mixture
+from implstats.sensitivity import tipping_point as tipping_point
 from implstats.simulate import DropOut as DropOut
 from implstats.simulate import OutcomeTruth as OutcomeTruth
 from implstats.simulate import PowerCurve as PowerCurve

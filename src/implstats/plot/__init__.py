@@ -6,6 +6,7 @@ from implstats.plot.incidence import incidence
 from implstats.plot.models import missingness, random_effects, residuals
 from implstats.plot.power import power
 from implstats.plot.survival import log_log, survival
+from implstats.plot.tipping import tipping
 from implstats.plot.trajectories import trajectories
 
 __all__ = [
@@ -20,5 +21,6 @@ __all__ = [
     "random_effects",
     "residuals",
     "survival",
+    "tipping",
     "trajectories",
 ]

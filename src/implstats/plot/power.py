@@ -91,7 +91,7 @@ def power(
 
 
 def _width(result: PowerCurve) -> str:
-    return f"median width of {100 * result.level:g} % intervals"
+    return f"median width of {100 * result.level:g} % intervals (each in its own unit)"
 
 
 def _legend(ax: Axes, names: list[Any], found: Mapping[Any, style.Look], words: Mapping[Any, str]) -> None:
