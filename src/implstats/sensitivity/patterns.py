@@ -220,6 +220,8 @@ def pattern_mixture(
     _check.frame(frame)
     _check.columns(frame, faults, outcome=outcome, time=time, patient=patient, cohort=cohort)
     faults.settle()
+    if not frame.index.is_unique:
+        frame = frame.reset_index(drop=True)
     # The plain model first: it says what is wrong with the data in the user's words.
     roles: dict[str, Any] = {
         "outcome": outcome,
