@@ -88,7 +88,7 @@ def test_truth_where_those_who_leave_change_along_another_line() -> None:
     true = 36 * (np.array([0.8, 0.5]) * 0.03 + np.array([0.2, 0.5]) * 0.01)
     found = ist.pattern_mixture(frame, **ROLES).tidy().query("quantity == 'change'")
     assert (np.abs(found["estimate"] - true) < 3.5 * found["std_error"]).all()
-    plain = ist.fit_growth(frame, shape="linear", **ROLES).changes(at=[36]).tidy()
+    plain = ist.fit_growth(frame, shape="linear", random="intercept", **ROLES).changes(at=[36]).tidy()
     assert plain["estimate"].iloc[1] - true[1] > 3.5 * plain["std_error"].iloc[1]
 
 
