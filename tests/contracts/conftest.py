@@ -204,6 +204,13 @@ def _occupation(hostile: bool) -> Any:
     return ist.state_occupation(_progress(hostile).histories(), **roles, by="group")
 
 
+def _power(hostile: bool) -> Any:
+    names = ("before", HOSTILE if hostile else "during")
+    truth = ist.OutcomeTruth("lower", 2.0, 0.5, {c: {12: 1.0} for c in names}, residual_sd=0.3)
+    scenario = ist.Scenario(dict.fromkeys(names, 20), {_outcome(hostile): truth}, visits=(0, 12))
+    return ist.power(scenario, n=20, replicates=4, rng=1)
+
+
 # A new Result needs one line here: its name, and how to make one from the bundled example.
 EXAMPLES: dict[str, Callable[[bool], Any]] = {
     "Agreement": lambda hostile: _ratings(hostile, "krippendorff_alpha", metric="ordinal", draws=50, rng=1),
@@ -241,6 +248,7 @@ EXAMPLES: dict[str, Callable[[bool], Any]] = {
         _start(hostile), **_PEOPLE, covariates=["age", _outcome(hostile)]
     ),
     "PlaceboChanges": lambda hostile: _dated(hostile, "placebo_changes"),
+    "PowerCurve": _power,
     "RMST": lambda hostile: ist.rmst(_spells(hostile), **_survival(hostile)),
     "Resampled": lambda hostile: _bootstrap(hostile).effect_sizes(36),
     "RatingProfile": lambda hostile: _ratings(hostile, "rating_profile"),

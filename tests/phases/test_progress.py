@@ -130,7 +130,7 @@ def test_order_is_counted_and_not_an_error() -> None:
     assert found.glance()["early"][0] == 2
     assert (
         found.header()[-1]
-        == "activities done before one of an earlier phase: 2, of 1 programmes; counted, not corrected"
+        == "activities done before one of an earlier phase: 2, of 1 programme; counted, not corrected"
     )
 
 

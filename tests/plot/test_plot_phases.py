@@ -123,12 +123,24 @@ def test_bars_run_from_the_first_to_the_last_activity(progress: PhaseProgress) -
 
 def test_open_and_stopped_phases_run_on_to_their_mark(progress: PhaseProgress) -> None:
     ax = phases(progress)
-    for status in ("open", "stopped"):
-        (marks,) = [line for line in ax.lines if line.get_gid() == f"end: {status}"]
-        table = progress.tidy().query("status == @status")
-        np.testing.assert_allclose(np.sort(marks.get_xdata()), np.sort(table["first"] + table["so_far"]))
-        assert len(table)
+    open_ = progress.tidy().query("status == 'open'")
+    stops = progress.programmes()["stop"].dropna()
+    for how, ends in (("open", open_["first"] + open_["so_far"]), ("stopped", stops)):
+        (marks,) = [line for line in ax.lines if line.get_gid() == f"end: {how}"]
+        np.testing.assert_allclose(np.sort(np.asarray(marks.get_xdata())), np.sort(ends))
+        assert len(ends)
     assert legend(ax)[-2:] == ["open at the end of the study", "stopped"]
+    pyplot.close(ax.figure)
+
+
+def test_a_stop_between_phases_is_marked_too() -> None:
+    days = ["2020-01-01", "2020-01-31", None]
+    log = pd.DataFrame({"site": "a", "phase": ["x", "x", "y"], "what": list("klm"), "on": days, "end": "2020-03-01"})
+    roles = {"programme": "site", "phase": "phase", "activity": "what", "date": "on", "stopped": "end"}
+    ax = phases(ist.phase_progress(log, **roles, scheme=["x", "y"], unit="days"))
+    (marks,) = [line for line in ax.lines if line.get_gid() == "end: stopped"]
+    assert list(marks.get_xdata()) == [60]
+    assert bars(ax, "x") == [(0, 30)]
     pyplot.close(ax.figure)
 
 
@@ -165,5 +177,5 @@ def test_what_cannot_be_drawn_is_refused(occupation: StateOccupation, progress: 
         phases(found)
     nothing = undated.assign(on=pd.NaT)
     found = ist.phase_progress(nothing, programme="site", phase="phase", activity="what", date="on", scheme=["x", "y"])
-    with pytest.raises(DataError, match=r"^phases: none of these programmes has done anything"):
+    with pytest.raises(DataError, match=r"^phases: none of these programmes has done anything on a known day"):
         phases(found)

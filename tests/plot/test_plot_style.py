@@ -114,6 +114,11 @@ def _shown_by(name: str, growth: Any) -> Any:
         frame = frame.assign(then=["_b_", None, None])
         roles = {"id": "id", "state": "is", "start": "from", "stop": "$t$", "next_state": "then"}
         return ist.state_occupation(frame, **roles)
+    if name == "power":
+        truth = ist.OutcomeTruth("lower", 2.0, 0.5, {c: {12: 1.0} for c in growth.cohorts}, residual_sd=0.3)
+        return ist.power(
+            ist.Scenario(dict.fromkeys(growth.cohorts, 9), {"y": truth}, visits=(0, 12)), n=18, replicates=9
+        )
     if name not in ("survival", "log_log", "incidence"):
         return growth
     frame = pd.DataFrame({"$t_0$": [1.0, 2, 3, 4, 5, 6, 7, 8], "_e_": [1, 0, 1, 1, 0, 1, 1, 1]})

@@ -262,7 +262,7 @@ def balance_table(
     columns = [part for name in names for part in _parts(found.frame, name, faults)]
     faults.settle()
     lines = tuple(_line(found, *part, np.ones(len(found.cohort)), None) for part in columns)
-    weighted = ()
+    weighted: tuple[Line, ...] = ()
     if weight is not None:
         weighted = tuple(_line(found, *part, weight, line) for part, line in zip(columns, lines, strict=True))
     return BalanceTable(call, found.cohorts, tuple(found.counts().values()), lines, weighted)

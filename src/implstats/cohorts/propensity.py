@@ -147,7 +147,7 @@ class PropensityWeights(Result):
         whom = FOR_WHOM[self.estimand].format(other=other)
         left = self.effective()
         worth = ", ".join(f"{r.cohort} {r.effective_n:.1f} of {r.n}" for r in left.itertuples())
-        most = left.loc[left["largest_share"].idxmax()]
+        most = left.nlargest(1, "largest_share").iloc[0]
         lines = [
             f"Propensity weights: {other} against {reference}, for {whom}"
             + ("; stabilised" if self.stabilised else ""),

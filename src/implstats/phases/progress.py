@@ -262,7 +262,8 @@ class PhaseProgress(Result):
     def _disorder(self) -> Iterator[str]:
         early = self.early.sum(axis=1)
         if early.any():
-            whose = f"{early.sum()}, of {(early > 0).sum()} programmes"
+            some = int((early > 0).sum())
+            whose = f"{early.sum()}, of {some} programme{'s' if some > 1 else ''}"
             yield f"activities done before one of an earlier phase: {whose}; counted, not corrected"
         count = self.activities.sum(axis=1)
         if count.min() < count.max():

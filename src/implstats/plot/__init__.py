@@ -7,10 +7,12 @@ from implstats.plot.effects import coefficients, effect_forest
 from implstats.plot.incidence import incidence
 from implstats.plot.models import missingness, random_effects, residuals
 from implstats.plot.phases import phases
+from implstats.plot.power import power
 from implstats.plot.programmes import programmes
 from implstats.plot.ratings import ratings
 from implstats.plot.sensitivity import leave_one_out, natural_change
 from implstats.plot.survival import log_log, survival
+from implstats.plot.tipping import tipping
 from implstats.plot.trajectories import trajectories
 
 __all__ = [
@@ -26,11 +28,13 @@ __all__ = [
     "natural_change",
     "phases",
     "placebo",
+    "power",
     "programmes",
     "quantiles",
     "random_effects",
     "ratings",
     "residuals",
     "survival",
+    "tipping",
     "trajectories",
 ]

@@ -215,9 +215,8 @@ def _progress(
     rows = _places(order)
     (panel,) = parts.panels(ax, 1, (7.6, 1.4 + 0.2 * len(result.phases) + 0.19 * (max(rows.values()) + 1)))
     parts.dress(panel)
-    table = result.tidy()
-    table = table[table["programme"].isin(list(rows)) & table["first"].notna()]
-    last = float(np.nanmax([table["last"], table["first"] + table["so_far"]]))
+    table = _with_ends(result.tidy(), order)
+    last = float(np.nanmax(table[["last", "end"]]))
     colours = _colours(result.phases)
     _bars(panel, table, rows, colours, last)
     _write_rows(panel, order, rows, words)
@@ -236,20 +235,30 @@ def _progress(
     return panel
 
 
+def _with_ends(table: pd.DataFrame, order: pd.DataFrame) -> pd.DataFrame:
+    """Return the phases to draw, with how and when the furthest ended: left open, or by the programme's stop."""
+    stop, furthest = (order.set_index("programme")[column] for column in ("stop", "furthest"))
+    table = table[table["programme"].isin(order["programme"]) & table["first"].notna()]
+    stopped = table["programme"].map(stop).where(table["phase"] == table["programme"].map(furthest))
+    ended = np.where(stopped.notna(), "stopped", np.where(table["status"] == "open", "open", ""))
+    end = stopped.fillna((table["first"] + table["so_far"]).where(ended == "open"))
+    return table.assign(ended=ended, end=end)
+
+
 def _bars(ax: Axes, table: pd.DataFrame, rows: Mapping[Any, float], colours: Mapping[Any, Any], last: float) -> None:
-    """Draw every phase from its first to its last activity, and on until it was left open or cut short."""
+    """Draw every phase from its first to its last activity, and on to how it ended."""
     shift = dict(zip(colours, np.linspace(-SPREAD / 2, SPREAD / 2, len(colours)), strict=True))
     y = table["programme"].map(rows).astype(float) + table["phase"].map(shift).astype(float)
-    table = table.assign(y=y, end=table["first"] + table["so_far"])
+    table = table.assign(y=y)
     for phase, own in table.groupby("phase", sort=False, observed=True):
         going = own[own["end"].notna()]
         ax.hlines(going["y"], going["last"], going["end"], color=colours[phase], linewidth=1.1, linestyles=GOING)
         # A phase of one day is drawn as wide as can be seen.
         width = np.maximum(own["duration"], last / 250)
         ax.barh(own["y"], width, THICK, left=own["first"], color=colours[phase], linewidth=0, gid=f"phase: {phase}")
-    for status, marker in ENDS.items():
-        ended = table[table["status"] == status]
-        ax.plot(ended["end"], ended["y"], marker, color=style.INK, markersize=4, linestyle="", gid=f"end: {status}")
+    for how, marker in ENDS.items():
+        own = table[table["ended"] == how]
+        ax.plot(own["end"], own["y"], marker, color=style.INK, markersize=4, linestyle="", gid=f"end: {how}")
 
 
 def _in_order(result: PhaseProgress, programmes: Sequence[Any] | None) -> pd.DataFrame:
@@ -262,9 +271,11 @@ def _in_order(result: PhaseProgress, programmes: Sequence[Any] | None) -> pd.Dat
                 faults.add("programmes", name, f"no such programme{_check.nearest(name, known)}")
         faults.settle()
         table = table[table["programme"].isin(list(programmes))]
-    table = table[table["place"] >= 0]
+    table = table[table["first"].notna()]
     if not len(table):
-        raise DataError("phases: none of these programmes has done anything, so there is nothing to draw")
+        raise DataError(
+            "phases: none of these programmes has done anything on a known day, so there is nothing to draw"
+        )
     groups = list(result.groups)
     table = table.assign(of=[groups.index(g) for g in table["group"]])
     return table.sort_values(["of", "place", "duration"], ascending=[True, False, True], kind="stable")

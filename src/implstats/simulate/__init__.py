@@ -4,6 +4,7 @@ from implstats.simulate.dropout import dropout_spells
 from implstats.simulate.phase_example import PHASES
 from implstats.simulate.phase_scenario import PhaseScenario
 from implstats.simulate.phases import simulate_phases
+from implstats.simulate.power import PowerCurve, power
 from implstats.simulate.programme_example import PROGRAMMES
 from implstats.simulate.programme_scenario import ProgrammeScenario
 from implstats.simulate.programmes import simulate_programmes
@@ -19,9 +20,11 @@ __all__ = [
     "DropOut",
     "OutcomeTruth",
     "PhaseScenario",
+    "PowerCurve",
     "ProgrammeScenario",
     "Scenario",
     "dropout_spells",
+    "power",
     "simulate_phases",
     "simulate_programmes",
     "simulate_visits",

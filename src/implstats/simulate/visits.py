@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -17,7 +17,7 @@ from implstats.simulate.parts import words
 from implstats.simulate.scenario import Scenario, own_variance
 from implstats.simulate.truth import improvement
 
-__all__ = ["simulate_visits"]
+__all__ = ["draw_studies", "simulate_visits"]
 
 Floats: TypeAlias = NDArray[np.float64]
 Ints: TypeAlias = NDArray[np.int64]
@@ -67,13 +67,7 @@ def simulate_visits(scenario: Scenario, *, rng: int | np.random.Generator | None
         raise DataError(f"scenario: a {type(scenario).__name__} is not a Scenario; make one with Scenario(...)")
     source = _check.generator(rng)
     drawn = _patients(scenario, source)
-    values = _outcomes(scenario, source, drawn)
-    gaps = (len(drawn.cohort), len(scenario.visits) - 1)
-    recorded = {name: np.ones(drawn.times.shape, dtype=bool) for name in values}
-    for seen in recorded.values():
-        seen[:, 1:] = source.random(gaps) >= scenario.missed
-    observed = {name: np.where(recorded[name], y, np.nan) for name, y in values.items()}
-    last = _last_visit(scenario, source.random(gaps), drawn.cohort, observed)
+    observed, last = _seen(scenario, source, drawn)
 
     here = np.arange(len(scenario.visits)) <= last[:, None]
     row = np.nonzero(here)[0]
@@ -81,7 +75,7 @@ def simulate_visits(scenario: Scenario, *, rng: int | np.random.Generator | None
     if scenario.admission is not None:
         admitted, ended = _calendar(scenario, source, drawn, last)
         columns |= {"admitted": admitted[row], "ended": ended[row]}
-        columns["end_reason"] = words(["dropped out", "completed"], last == gaps[1])[row]
+        columns["end_reason"] = words(["dropped out", "completed"], last == len(scenario.visits) - 1)[row]
     if scenario.therapists:
         width = max(len(str(scenario.therapists)), 2)
         names = [f"T{i + 1:0{width}d}" for i in range(scenario.therapists)]
@@ -102,6 +96,38 @@ class _Patients:
     female: NDArray[np.bool_]
     therapist: Ints
     times: Floats
+
+
+def draw_studies(scenario: Scenario, studies: int, source: np.random.Generator) -> dict[str, Floats]:
+    """Return what many studies of a scenario would see of each outcome, (studies, patients, visits), nan where nothing.
+
+    Patients stand in the order of cohorts; each study has therapists of its own.
+    """
+    many = {c: n * studies for c, n in scenario.patients.items()}
+    together = replace(scenario, patients=many, therapists=scenario.therapists * studies)
+    drawn = _patients(together, source)
+    study = np.concatenate([np.repeat(np.arange(studies), n) for n in scenario.patients.values()])
+    mine = drawn.therapist % max(scenario.therapists, 1)
+    drawn = replace(drawn, therapist=mine + max(scenario.therapists, 1) * study if scenario.therapists else mine)
+    observed, last = _seen(together, source, drawn)
+    gone = np.arange(len(scenario.visits)) > last[:, None]
+    ends = np.cumsum(list(many.values()))
+    out = {}
+    for name, y in observed.items():
+        parts = np.split(np.where(gone, np.nan, y), ends[:-1])
+        out[name] = np.concatenate([part.reshape(studies, -1, len(scenario.visits)) for part in parts], axis=1)
+    return out
+
+
+def _seen(scenario: Scenario, source: np.random.Generator, drawn: _Patients) -> tuple[dict[str, Floats], Ints]:
+    """Return the outcomes with nan where nothing was recorded, and the last visit that each patient comes to."""
+    values = _outcomes(scenario, source, drawn)
+    gaps = (len(drawn.cohort), len(scenario.visits) - 1)
+    recorded = {name: np.ones(drawn.times.shape, dtype=bool) for name in values}
+    for seen in recorded.values():
+        seen[:, 1:] = source.random(gaps) >= scenario.missed
+    observed = {name: np.where(recorded[name], y, np.nan) for name, y in values.items()}
+    return observed, _last_visit(scenario, source.random(gaps), drawn.cohort, observed)
 
 
 def _patients(scenario: Scenario, source: np.random.Generator) -> _Patients:

@@ -1,0 +1,135 @@
+"""Where a conclusion turns: the answer and its interval over what is assumed of patients who left."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from implstats import _check
+from implstats.plot import parts, style
+from implstats.sensitivity import TippingPoint
+
+__all__ = ["tipping"]
+
+NULL = {"difference": 0.0, "retained": 1.0}
+
+
+def tipping(
+    result: TippingPoint,
+    *,
+    ax: Axes | None = None,
+    quantity: str = "difference",
+    level: float | None = None,
+    labels: Mapping[Any, str] | None = None,
+) -> Axes:
+    """How much worse must patients have fared after they left, until the conclusion turns?
+
+    The answer over delta with its interval as a band, a line at no difference, and an arrow at every delta where an end
+    of the interval crosses it. Delta is in units of the outcome below, in SDs above.
+
+    Parameters
+    ----------
+    result : TippingPoint
+        What `tipping_point` returned.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; by default a fresh figure.
+    quantity : {"difference", "retained"}
+        The difference in change, or the improvement retained.
+    level : float, optional
+        Level of the interval; by default the result's.
+    labels : mapping of name to str, optional
+        What to write for the outcome or a cohort.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    DataError
+        If the result is no tipping point, or an argument cannot be.
+
+    Examples
+    --------
+    >>> import implstats as ist
+    >>> visits = ist.load_example("reorganisation")
+    >>> mmrm = ist.fit_mmrm(visits, outcome="bsi", visit="month", patient="patient", cohort="cohort",
+    ...                     reference="before", better="lower")
+    >>> tipped = ist.tipping_point(mmrm, worse="before", imputations=10, rng=1)
+    >>> ax = ist.plot.tipping(tipped)
+    >>> len([text for text in ax.texts if text.get_gid() == "turn"])
+    1
+    """
+    words = style.label_map(labels)
+    if not isinstance(result, TippingPoint):
+        raise style.needs("tipping", "a tipping point", result, "draw what tipping_point returned")
+    _check.one_of("quantity", quantity, tuple(NULL))
+    wide = result.level if level is None else _check.level(level)
+    table = result.tidy(level=wide)
+    panel = parts.panels(ax, 1, (6.6, 4.2))[0]
+    parts.dress(panel)
+    others = result.cohorts[1:]
+    looks = style.looks(result.cohorts)
+    for cohort in others:
+        rows = table[(table["quantity"] == quantity) & (table["cohort"] == cohort)]
+        look = looks[cohort]
+        panel.plot(
+            rows["delta"], rows["estimate"], color=look.colour, linestyle=look.dash, linewidth=1.8, gid="estimate"
+        )
+        bounded = (rows["set"] == "bounded").to_numpy()
+        panel.fill_between(
+            rows["delta"],
+            rows["conf_low"].where(bounded),
+            rows["conf_high"].where(bounded),
+            color=look.colour,
+            alpha=0.16,
+            linewidth=0,
+        )
+    panel.axhline(NULL[quantity], color=style.INK, linewidth=0.9)
+    panel.axvline(0.0, color=style.FAINT, linewidth=0.8, linestyle=style.DASHES[1], zorder=0)
+    _mark(panel, result.turns(level=wide), quantity)
+    _axes(panel, result, quantity, wide, words)
+    if len(others) > 1:
+        parts.legend_inside(panel, [parts.key(looks[c]) for c in others], [style.named(words, c) for c in others])
+    return panel
+
+
+def _mark(ax: Axes, turns: pd.DataFrame, quantity: str) -> None:
+    """Point at every delta where the interval begins or ceases to exclude no difference."""
+    low, high = ax.get_ylim()
+    above = NULL[quantity] < (low + high) / 2
+    for row in turns[turns["quantity"] == quantity].to_dict("records"):
+        ax.annotate(
+            f"turns at {style.number(row['delta_sd'])} SD",
+            (row["delta"], NULL[quantity]),
+            xytext=(0, 26 if above else -34),
+            textcoords="offset points",
+            ha="center",
+            fontsize=style.SMALL,
+            color=style.INK,
+            arrowprops={"arrowstyle": "->", "color": style.INK, "linewidth": 0.9},
+            gid="turn",
+        )
+
+
+def _axes(ax: Axes, result: TippingPoint, quantity: str, level: float, words: Mapping[Any, str]) -> None:
+    outcome = style.named(words, result.outcome)
+    where = " and ".join(style.named(words, c) for c in result.worse)
+    below = f"delta: how much worse visits after leaving are than the model says ({outcome}), in {where}"
+    ax.set_xlabel(style.wrapped(below, 72), fontsize=style.NORMAL, color=style.INK)
+    reference = style.named(words, result.cohorts[0])
+    what = {
+        "difference": f"difference in improvement from {reference} ({outcome})",
+        "retained": f"share of the improvement of {reference} that is retained",
+    }[quantity]
+    parts.beside(ax, f"{what}, {100 * level:g} % interval")
+    ax.set_xlim(float(result.deltas.min()), float(result.deltas.max()))
+    top = ax.secondary_xaxis(
+        "top", functions=(lambda d: np.asarray(d) / result.sd, lambda s: np.asarray(s) * result.sd)
+    )
+    top.set_xlabel("delta in SDs at the baseline", fontsize=style.SMALL, color=style.INK)
+    top.tick_params(labelsize=style.SMALL, colors=style.INK)
