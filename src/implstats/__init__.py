@@ -52,7 +52,14 @@ _ROOMS = {
         "survival_curves",
     ),
     "study": ("CohortComparison", "Overall", "compare_cohorts"),
-    "simulate": ("DropOut", "OutcomeTruth", "Scenario", "simulate_visits"),
+    "simulate": (
+        "DropOut",
+        "OutcomeTruth",
+        "ProgrammeScenario",
+        "Scenario",
+        "simulate_programmes",
+        "simulate_visits",
+    ),
     "batch": ("run_plan",),
 }
 _HOME = {name: room for room, names in _ROOMS.items() for name in names}

@@ -34,7 +34,9 @@ from implstats.results import Result as Result
 from implstats.results import Sample as Sample
 from implstats.simulate import DropOut as DropOut
 from implstats.simulate import OutcomeTruth as OutcomeTruth
+from implstats.simulate import ProgrammeScenario as ProgrammeScenario
 from implstats.simulate import Scenario as Scenario
+from implstats.simulate import simulate_programmes as simulate_programmes
 from implstats.simulate import simulate_visits as simulate_visits
 from implstats.study import CohortComparison as CohortComparison
 from implstats.study import Overall as Overall

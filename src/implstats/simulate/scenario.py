@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
 
 import numpy as np
 import pandas as pd
@@ -13,7 +12,8 @@ import pandas as pd
 from implstats import _check
 from implstats._check import Faults, nearest, show
 from implstats.errors import DataError
-from implstats.simulate.truth import DropOut, OutcomeTruth, improvement, tried
+from implstats.simulate.parts import probability, window
+from implstats.simulate.truth import DropOut, OutcomeTruth, improvement
 
 __all__ = ["Scenario", "own_variance"]
 
@@ -117,9 +117,9 @@ class Scenario:
             faults.add("patients", self.patients, "not a number per cohort", remedy)
             faults.settle()
         for cohort, n in self.patients.items():
-            tried(faults, _check.whole, f"patients[{show(cohort)}]", n)
-        tried(faults, _check.whole, "therapists", self.therapists, least=0)
-        _probability(faults, "female", self.female)
+            faults.ask(_check.whole, f"patients[{show(cohort)}]", n)
+        faults.ask(_check.whole, "therapists", self.therapists, least=0)
+        probability(faults, "female", self.female)
         try:
             youngest, oldest = (_check.whole("age", age, least=0) for age in self.age)
         except (DataError, TypeError, ValueError):
@@ -136,14 +136,14 @@ class Scenario:
         if gap <= 0:
             faults.add("visits", self.visits, "not at least two increasing times", "write visits=(0, 18, 36)")
             faults.settle()
-        jitter = tried(faults, _check.number, "jitter", self.jitter, least=0)
+        jitter = faults.ask(_check.number, "jitter", self.jitter, least=0)
         if jitter and gap <= 2 * jitter:
             remedy = f"keep it below half the smallest gap, {gap / 2:g}"
             faults.add("jitter", self.jitter, "visits could change places", remedy)
         return tuple(times)
 
     def _check_outcomes(self, faults: Faults, visits: tuple[float, ...]) -> None:
-        _probability(faults, "correlation", self.correlation, one=False)
+        probability(faults, "correlation", self.correlation, one=False)
         if not isinstance(self.outcomes, Mapping) or not self.outcomes:
             faults.add("outcomes", self.outcomes, "not an OutcomeTruth per outcome")
             faults.settle()
@@ -173,7 +173,7 @@ class Scenario:
                 faults.say(f"{here}.d[{show(cohort)}]: must be {ends}")
 
     def _check_leaving(self, faults: Faults) -> None:
-        _probability(faults, "missed", self.missed, one=False)
+        probability(faults, "missed", self.missed, one=False)
         if isinstance(self.dropout, DropOut):
             name, chances = self.dropout.outcome, self.dropout.probability
             if name is not None and name not in self.outcomes:
@@ -189,14 +189,8 @@ class Scenario:
         if not isinstance(self.admission, Mapping) or set(self.admission) != set(self.patients):
             faults.add("admission", self.admission, "not a pair of dates for every cohort")
             return
-        for cohort, window in self.admission.items():
-            try:
-                first, last = (date.fromisoformat(day) for day in window)
-            except (TypeError, ValueError):
-                first, last = date.max, date.min
-            if first > last:
-                remedy = "write ('2004-01-01', '2006-12-31')"
-                faults.add(f"admission[{show(cohort)}]", window, "not a first and a last day", remedy)
+        for cohort, days in self.admission.items():
+            window(faults, f"admission[{show(cohort)}]", days)
 
     @property
     def reference(self) -> Hashable:
@@ -246,9 +240,3 @@ def own_variance(scenario: Scenario, truth: OutcomeTruth) -> float:
     ages = scenario.age[1] - scenario.age[0] + 1
     spread = truth.age**2 * (ages**2 - 1) / 12 + truth.sex**2 * scenario.female * (1 - scenario.female)
     return float(truth.sd**2 - truth.residual_sd**2 - truth.therapist_sd**2 - spread)
-
-
-def _probability(faults: Faults, argument: str, value: object, *, one: bool = True) -> None:
-    number = tried(faults, _check.number, argument, value, least=0)
-    if number is not None and (number > 1 or (number == 1 and not one)):
-        faults.add(argument, value, "more than 1" if one else "not below 1")

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from implstats import _check
 from implstats._check import Faults, show
-from implstats.errors import DataError
 
-__all__ = ["DropOut", "OutcomeTruth", "improvement", "tried"]
+__all__ = ["DropOut", "OutcomeTruth", "improvement"]
 
 
 @dataclass(frozen=True)
@@ -75,13 +73,13 @@ class OutcomeTruth:
 
     def __post_init__(self) -> None:
         faults = Faults()
-        tried(faults, _check.one_of, "better", self.better, ["lower", "higher"])
-        tried(faults, _check.number, "sd", self.sd, above=0)
+        faults.ask(_check.one_of, "better", self.better, ["lower", "higher"])
+        faults.ask(_check.number, "sd", self.sd, above=0)
         for name in ("mean", "age", "sex"):
-            tried(faults, _check.number, name, getattr(self, name))
+            faults.ask(_check.number, name, getattr(self, name))
         for name in ("residual_sd", "slope_sd", "therapist_sd", "therapist_slope_sd"):
-            tried(faults, _check.number, name, getattr(self, name), least=0)
-        r = tried(faults, _check.number, "correlation", self.correlation)
+            faults.ask(_check.number, name, getattr(self, name), least=0)
+        r = faults.ask(_check.number, "correlation", self.correlation)
         if r is not None and not -1 <= r <= 1:
             faults.add("correlation", self.correlation, "not between -1 and 1")
         if not isinstance(self.d, Mapping) or not all(isinstance(v, Mapping) and v for v in self.d.values()):
@@ -89,8 +87,8 @@ class OutcomeTruth:
         else:
             for cohort, at in self.d.items():
                 for time, value in at.items():
-                    tried(faults, _check.number, f"time of d[{show(cohort)}]", time)
-                    tried(faults, _check.number, f"d[{show(cohort)}][{show(time)}]", value)
+                    faults.ask(_check.number, f"time of d[{show(cohort)}]", time)
+                    faults.ask(_check.number, f"d[{show(cohort)}][{show(time)}]", value)
         faults.settle()
         sorted_d = {c: {float(t): float(at[t]) for t in sorted(at)} for c, at in self.d.items()}
         object.__setattr__(self, "d", sorted_d)
@@ -136,12 +134,12 @@ class DropOut:
 
     def __post_init__(self) -> None:
         faults = Faults()
-        tried(faults, _check.number, "per_sd", self.per_sd)
+        faults.ask(_check.number, "per_sd", self.per_sd)
         chances = {"probability": self.probability}
         if isinstance(self.probability, Mapping):
             chances = {f"probability[{show(cohort)}]": p for cohort, p in self.probability.items()}
         for argument, p in chances.items():
-            value = tried(faults, _check.number, argument, p, least=0)
+            value = faults.ask(_check.number, argument, p, least=0)
             if value is not None and value >= 1:
                 faults.add(argument, p, "not below 1")
         faults.settle()
@@ -155,12 +153,3 @@ def improvement(d: Mapping[float, float], start: float, times: NDArray[np.float6
     heights = np.array([0.0, *(d[t] for t in d if t > start)])
     beyond = (heights[-1] - heights[-2]) / (knots[-1] - knots[-2]) * np.maximum(times - knots[-1], 0.0)
     return np.asarray(np.interp(times, knots, heights) + beyond)
-
-
-def tried(faults: Faults, check: Callable[..., Any], *values: Any, **bounds: Any) -> Any:
-    """Return what the check returns, or record its fault and return None."""
-    try:
-        return check(*values, **bounds)
-    except DataError as error:
-        faults.take(error)
-        return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from implstats._check import show
+from implstats import _check
 from implstats.design.time import MONTH_DAYS
 from implstats.errors import DataError
+from implstats.simulate.parts import words
 from implstats.simulate.scenario import Scenario, own_variance
 from implstats.simulate.truth import improvement
 
@@ -64,7 +65,7 @@ def simulate_visits(scenario: Scenario, *, rng: int | np.random.Generator | None
     """
     if not isinstance(scenario, Scenario):
         raise DataError(f"scenario: a {type(scenario).__name__} is not a Scenario; make one with Scenario(...)")
-    source = _generator(rng)
+    source = _check.generator(rng)
     drawn = _patients(scenario, source)
     values = _outcomes(scenario, source, drawn)
     gaps = (len(drawn.cohort), len(scenario.visits) - 1)
@@ -76,19 +77,19 @@ def simulate_visits(scenario: Scenario, *, rng: int | np.random.Generator | None
 
     here = np.arange(len(scenario.visits)) <= last[:, None]
     row = np.nonzero(here)[0]
-    columns: dict[str, Any] = {"patient": row + 1, "cohort": _words(list(scenario.patients), drawn.cohort)[row]}
+    columns: dict[str, Any] = {"patient": row + 1, "cohort": words(list(scenario.patients), drawn.cohort)[row]}
     if scenario.admission is not None:
         admitted, ended = _calendar(scenario, source, drawn, last)
         columns |= {"admitted": admitted[row], "ended": ended[row]}
-        columns["end_reason"] = _words(["dropped out", "completed"], last == gaps[1])[row]
+        columns["end_reason"] = words(["dropped out", "completed"], last == gaps[1])[row]
     if scenario.therapists:
         width = max(len(str(scenario.therapists)), 2)
         names = [f"T{i + 1:0{width}d}" for i in range(scenario.therapists)]
-        columns["therapist"] = _words(names, drawn.therapist)[row]
+        columns["therapist"] = words(names, drawn.therapist)[row]
     whole = not scenario.jitter and all(float(v).is_integer() for v in scenario.visits)
     columns["month"] = drawn.times[here].astype(np.int64 if whole else float)
     columns |= {name: y[here] for name, y in observed.items()}
-    columns |= {"age": drawn.age[row], "sex": _words(["male", "female"], drawn.female)[row]}
+    columns |= {"age": drawn.age[row], "sex": words(["male", "female"], drawn.female)[row]}
     return pd.DataFrame(columns)
 
 
@@ -181,16 +182,3 @@ def _calendar(
     until = np.where(last == waves - 1, left, left + share * np.maximum(planned - left, 0.0))
     days = np.rint((until - scenario.visits[0]) * MONTH_DAYS).astype("timedelta64[D]")
     return admitted.astype("datetime64[ns]"), (admitted + days).astype("datetime64[ns]")
-
-
-def _words(words: Sequence[Hashable], codes: NDArray[Any]) -> NDArray[Any]:
-    table = np.empty(len(words), dtype=object)
-    table[:] = words
-    return np.asarray(table[codes.astype(np.int64)])
-
-
-def _generator(rng: int | np.random.Generator | None) -> np.random.Generator:
-    good = rng is None or isinstance(rng, np.random.Generator | int | np.integer)
-    if not good or isinstance(rng, bool) or (isinstance(rng, int | np.integer) and rng < 0):
-        raise DataError(f"rng={show(rng)}: not None, a whole number of at least 0, or a numpy Generator")
-    return np.random.default_rng(rng)
