@@ -1,20 +1,7 @@
 # R's side, one process a task: Rscript lmer.R growth|bootstrap|influence|mmrm|insteval|export|versions FOLDER REPETITIONS;
 # prints JSON.
-suppressPackageStartupMessages({ library(lme4); library(jsonlite) })
-args <- commandArgs(TRUE)
-folder <- args[2]
-repetitions <- if (length(args) > 2) as.integer(args[3]) else 1L
-column <- function(name, what, size) {
-  path <- file.path(folder, paste0(name, ".bin"))
-  readBin(path, what, file.size(path) / size, size = size)
-}
-peak <- function() as.numeric(sub("\\D+(\\d+) kB", "\\1", grep("^VmHWM", readLines("/proc/self/status"), value = TRUE))) / 1024
-timed <- function(call) {
-  seconds <- numeric(repetitions)
-  for (k in seq_len(repetitions)) seconds[k] <- system.time(m <- call())[["elapsed"]]
-  list(seconds = I(seconds), model = m)
-}
-report <- function(...) cat(toJSON(list(..., peak_megabytes = peak()), auto_unbox = TRUE, digits = NA), "\n")
+source(file.path(dirname(sub("^--file=", "", grep("^--file=", commandArgs(), value = TRUE))), "common.R"))
+suppressPackageStartupMessages(library(lme4))
 
 visits <- function() data.frame(patient = factor(column("patient", "integer", 4)),
   cohort = factor(column("during", "integer", 4), labels = c("before", "during")),
@@ -52,5 +39,5 @@ if (args[1] == "growth") {
 } else {
   s <- sessionInfo()
   report(R = R.version$version.string, lme4 = as.character(packageVersion("lme4")), nlme = as.character(packageVersion("nlme")), Matrix = as.character(packageVersion("Matrix")),
-    blas = s$BLAS, lapack = s$LAPACK)
+    survival = as.character(packageVersion("survival")), blas = s$BLAS, lapack = s$LAPACK)
 }

@@ -8,13 +8,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import implstats as ist
 from implstats.errors import DataError
 from implstats.examples import describe_example, example_files, list_examples, load_example
 
 NAMES = list_examples()["name"].tolist()
 FILE_KEYS = ["name", "title", "rows", "source", "licence", "missing", "generator", "seed", "truth", "notes", "columns"]
 COLUMN_KEYS = ["name", "label", "unit", "type", "levels", "missing", "range", "better"]
-FROZEN = "dfeaa7f129968846a68a88eca9260f96a3782aae249d98df5a28500323deb259"
+SIMULATED = {
+    "programme_history": "5dc3849b57a93f964195de4a1ed1c941ffaae88156a8b8c0966fc2cdc85f7635",
+    "programmes": "db5a7f5d53ab73d365a20f0ad0a57dad719db71a637be6f58a2629ea2bdd0190",
+    "reorganisation": "dfeaa7f129968846a68a88eca9260f96a3782aae249d98df5a28500323deb259",
+    "reorganisation_dropout": "8b15a85845ead297196eab4b906e13e1c607df8e14f9095406e0bd96522889c6",
+}
 
 
 def test_the_list():
@@ -66,25 +72,28 @@ def test_dictionary_text_is_plain_json(name):
     assert b"\r" not in table.read_bytes()
 
 
-@pytest.mark.parametrize("name", [n for n in NAMES if n not in ("reorganisation", "programme_phases")])
+@pytest.mark.parametrize("name", [n for n in NAMES if n not in (*SIMULATED, "programme_phases")])
 def test_published_tables_name_their_source(name):
     assert re.search(r"DOI 10\.\d{4,}/\S+", describe_example(name)["source"])
 
 
-def test_reorganisation_is_frozen(tmp_path, monkeypatch):
-    table = example_files("reorganisation")[0].read_bytes()
-    assert hashlib.sha256(table).hexdigest() == FROZEN
-    described = describe_example("reorganisation")
+@pytest.mark.parametrize(("name", "frozen"), SIMULATED.items())
+def test_simulated_tables_are_frozen_and_their_generator_writes_them(tmp_path, monkeypatch, name, frozen):
+    table = example_files(name)[0].read_bytes()
+    assert hashlib.sha256(table).hexdigest() == frozen
+    described = describe_example(name)
     assert f"rng={described['seed']}" in described["generator"]
     monkeypatch.chdir(tmp_path)
     exec(described["generator"], {})
-    assert (tmp_path / "reorganisation.csv").read_bytes() == table
+    assert (tmp_path / f"{name}.csv").read_bytes() == table
 
 
-def test_reorganisation_says_that_it_is_simulated():
-    described = describe_example("reorganisation")
-    assert described["source"] == "simulated; not the data of Bales et al. 2017"
-    assert described["notes"][0] == "simulated; not the data of Bales et al. 2017"
+@pytest.mark.parametrize("name", SIMULATED)
+def test_simulated_tables_say_so_first(name):
+    described = describe_example(name)
+    assert described["source"].startswith("simulated; not the data of ")
+    assert described["notes"][0] == described["source"]
+    assert described["title"].endswith("(simulated)") or name == "reorganisation"
 
 
 def test_stated_truth_is_the_scenarios_and_lies_in_the_published_ranges():
@@ -121,6 +130,122 @@ def test_reorganisation_is_a_study_that_can_be_analysed():
             true = describe_example("reorganisation")["truth"]["d"][outcome]
             assert abs(d["before"] - true["before"][str(month)]) < 0.25
             assert abs(d["during"] - true["during"][str(month)]) < 0.25
+
+
+def test_stated_truth_of_programmes_is_the_scenarios():
+    from implstats.simulate import PROGRAMMES
+
+    true = PROGRAMMES.truth()
+    for name in ("programmes", "programme_history"):
+        stated = describe_example(name)["truth"]
+        assert stated["hazard"] == {str(k): h for k, h in enumerate(PROGRAMMES.hazard, start=1)}
+        assert sorted(stated["hazard"], key=stated["hazard"].get)[-2:] == ["2", "5"]
+        assert stated["log_hazard_ratio"] == dict(zip(true["term"], true["log_hazard_ratio"], strict=True))
+        assert stated["hazard_ratio"] == dict(zip(true["term"], true["hazard_ratio"].round(4), strict=True))
+        for field in ("frailty_variance", "merging", "score_correlation"):
+            assert stated[field] == getattr(PROGRAMMES, field)
+    assert stated["restart"] == PROGRAMMES.restart
+    assert stated["never_started"] == PROGRAMMES.never_started
+
+
+def test_stated_truth_of_drop_out_is_the_scenarios():
+    from implstats.simulate import REORGANISATION
+
+    stated, rule = describe_example("reorganisation_dropout")["truth"], REORGANISATION.dropout
+    assert stated["probability"] == rule.probability
+    assert stated["odds_ratio_per_sd"] == round(np.exp(rule.per_sd), 4)
+
+
+def test_programmes_are_spells_of_which_some_are_censored():
+    programmes = load_example("programmes")
+    assert programmes["programme"].is_unique
+    assert (programmes["discontinued"] == (programmes["status"] == "stopped")).all()
+    assert set(programmes["status"]) == {"active", "stopped", "merged"}
+    assert programmes.groupby("organisation")["country"].nunique().max() == 1
+    assert programmes["organisation"].nunique() == 39
+    closing = (pd.Timestamp("2016-12-31") - programmes["started"]).dt.days / 365.25
+    active = programmes["status"] == "active"
+    np.testing.assert_allclose(programmes["years"][active], closing[active], atol=0.0005)
+    assert (programmes["years"] <= closing + 0.0005).all()
+
+
+def test_years_two_and_five_have_the_highest_risk():
+    programmes = load_example("programmes")
+    years, stopped = programmes["years"].to_numpy(), programmes["discontinued"].to_numpy() == 1
+    rate = {
+        k: (stopped & (years > k - 1) & (years <= k)).sum() / np.clip(years - (k - 1), 0, 1).sum() for k in range(1, 9)
+    }
+    assert sorted(rate, key=rate.get)[-2:] == [5, 2]
+
+
+def test_history_tells_the_same_programmes():
+    programmes, history = load_example("programmes"), load_example("programme_history")
+    first = history[history["state"] == "active"].merge(programmes, on="programme", suffixes=("", "_there"))
+    assert len(first) == len(programmes)
+    assert (first["start"] == 0).all()
+    assert (first["stop"] == first["years"]).all()
+    assert (first["next_state"].replace("none", "active") == first["status"]).all()
+    for column in ("country", "organisation", "era"):
+        assert (first[column] == first[f"{column}_there"]).all()
+
+
+def test_history_has_no_gap_and_no_spell_of_length_zero():
+    history = load_example("programme_history")
+    never = history["state"] == "never started"
+    assert never.sum() == 8
+    assert history.loc[never, ["start", "stop"]].isna().all(axis=None)
+    assert set(history.loc[never, "programme"]).isdisjoint(load_example("programmes")["programme"])
+    seen = history[~never]
+    assert (seen["stop"] > seen["start"]).all()
+    after = seen.groupby("programme").shift(-1)
+    followed = after["state"].notna()
+    assert (after.loc[followed, "start"] == seen.loc[followed, "stop"]).all()
+    assert (after.loc[followed, "state"] == seen.loc[followed, "next_state"]).all()
+    assert (seen.loc[~followed, "next_state"] == "none").all()
+    assert (seen["state"] == "restarted").sum() > 10
+
+
+def test_dropout_is_that_of_the_visits():
+    from implstats.simulate import dropout_spells
+
+    visits, dropout = load_example("reorganisation"), load_example("reorganisation_dropout")
+    pd.testing.assert_frame_equal(dropout_spells(visits).round({"months": 2}), dropout)
+    ends = visits.groupby("patient").agg({"month": "max", "end_reason": "first"}).reset_index()
+    assert (ends["month"] == dropout["last_visit"]).all()
+    assert (ends["end_reason"] == dropout["status"]).all()
+    left = dropout[dropout["dropped_out"] == 1]
+    assert (left["status"] == "dropped out").all()
+    assert left["months"].between(left["last_visit"], left["next_visit"]).all()
+    assert (dropout.loc[dropout["dropped_out"] == 0, "months"] == 36).all()
+
+
+def test_programmes_answer_the_calls_of_the_design():
+    spells = load_example("programmes")
+    roles = {"duration": "years", "event": "discontinued"}
+    cox = ist.fit_cox(spells, **roles, terms="era + leadership + support", cluster="organisation")
+    table = cox.tidy().set_index("term")
+    true = describe_example("programmes")["truth"]["log_hazard_ratio"]
+    for term in ("era[late]", "leadership", "support"):
+        assert abs(table.loc[term, "estimate"] - true[term]) < 3 * table.loc[term, "std_error"]
+    assert ist.logrank(spells, **roles, by="era", strata="country").df == 1
+    curves = ist.survival_curves(spells, **roles, by="era")
+    assert curves.at([5])["group"].tolist() == ["early", "late"]
+    incidence = ist.cumulative_incidence(spells, duration="years", event="status", censored="active")
+    assert list(incidence.causes) == ["merged", "stopped"]
+
+
+def test_drop_out_goes_into_survival_models_as_it_is():
+    dropout = load_example("reorganisation_dropout")
+    roles = {"duration": "months", "event": "status", "censored": "completed"}
+    curves = ist.survival_curves(dropout, **roles, by="cohort").at([36]).set_index("group")
+    staying = 1 - dropout.groupby("cohort")["dropped_out"].mean()
+    np.testing.assert_allclose(curves["estimate"], staying.loc[curves.index], rtol=1e-12)
+    incidence = ist.cumulative_incidence(dropout, **roles, by="cohort").at([36]).set_index("group")
+    np.testing.assert_allclose(incidence["estimate"], 1 - curves["estimate"], rtol=1e-9)
+    between = ist.fit_parametric(dropout, lower="last_visit", upper="next_visit", terms="cohort")
+    exact = ist.fit_parametric(dropout, duration="months", event="dropped_out", terms="cohort")
+    gap = between.tidy().set_index("term")["estimate"] - exact.tidy().set_index("term")["estimate"]
+    assert abs(gap["cohort[during]"]) < 0.1
 
 
 def test_files_of_an_example():

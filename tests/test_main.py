@@ -128,6 +128,56 @@ def test_a_failed_outcome_is_3(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert (tmp_path / "results" / "bsi.json").is_file()
 
 
+def test_a_plan_of_survival_analyses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(["example", "programmes", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.split() == [str(file) for file in sorted(tmp_path.iterdir())]
+    plan, out = tmp_path / "programmes.toml", tmp_path / "results"
+    # Little is drawn: the second analysis has its tests elsewhere.
+    text = plan.read_text(encoding="utf-8")
+    first, rest = text.split('[[survival]]\nname = "Stopped or merged"')
+    plan.write_text(first + "[labels]" + rest.split("[labels]")[1], encoding="utf-8")
+    assert command.main(["check", str(plan)]) == 0
+    assert capsys.readouterr() == (
+        "Programmes that stop\n"
+        "survival Programmes that stopped: programmes.csv, 150 of 150 rows; 75 stopped\n"
+        "share without the event at 2, 5 years, by era (early (started 2001-2006), late (started 2008-2014))\n"
+        "Cox model: era + training + leadership + support + barrier_organisation; 5 parameters, 15 events per "
+        "parameter\n",
+        "",
+    )
+    assert command.main(["run", str(plan), "--out", str(out)]) == 0
+    told = capsys.readouterr().out.split("\n\n")
+    assert told[:2] == [
+        "Programmes that stopped",
+        "Of 150 programmes, 75 stopped (43 of 80 in early, 32 of 70 in late); the other 75 had not when last seen.",
+    ]
+    assert told[-1] == f"The report and everything behind it: {out / 'report.md'}\n"
+    plan.write_text(plan.read_text(encoding="utf-8").replace('by = "era"', 'by = "eras"'), encoding="utf-8")
+    assert command.main(["run", str(plan), "--out", str(tmp_path / "again")]) == 2
+    assert capsys.readouterr() == (
+        "",
+        "implstats: [survival Programmes that stopped] by='eras': no such column; did you mean 'era'?\n",
+    )
+    assert not (tmp_path / "again").exists()
+
+
+def test_an_analysis_without_a_model_is_3(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = ["years,stopped,era", "1,1,a", "2,0,b", "3,1,a", "4,1,a", "5,0,b", "6,0,b", "7,0,b"]
+    (tmp_path / "seven.csv").write_text("\n".join(rows), encoding="utf-8")
+    (tmp_path / "plan.toml").write_text(
+        '[[survival]]\nname = "Seven"\nfile = "seven.csv"\nduration = "years"\nevent = "stopped"\nat = [2]\n'
+        'by = "era"\n',
+        encoding="utf-8",
+    )
+    assert command.main(["run", str(tmp_path / "plan.toml"), "--out", str(tmp_path / "results")]) == 3
+    out, err = capsys.readouterr()
+    assert out.startswith("Seven\n\nOf 7 rows, 3 had the event (3 of 3 in a, 0 of 4 in b); ")
+    assert err.startswith(
+        "implstats: Seven, unadjusted Cox model could not be analysed: 'era[b]': no finite estimate; "
+    )
+    assert (tmp_path / "results" / "Seven_survival.png").is_file()
+
+
 @pytest.mark.parametrize(
     "words", [[], ["rnu"], ["run"], ["run", "plan.toml"], ["check"], ["example", "reorganisation"]]
 )

@@ -518,3 +518,13 @@ def test_every_fault_of_a_cut_in_its_words(call: Callable[[], Any], message: str
     with pytest.raises(DataError) as caught:
         call()
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("labels", [pd.Categorical(["stopped", "merged"], ["active", "merged", "stopped"]), [1, 2]])
+def test_every_spell_may_have_ended(labels: Any) -> None:
+    frame = pd.DataFrame({"started": "2010-01-01", "ended": ["2011-01-01", "2012-01-01"], "status": labels})
+    none = 0 if isinstance(labels, list) else "active"
+    found = spells_from_dates(
+        frame, start="started", end="ended", study_end="2015-01-01", unit="days", event="status", censored=none
+    )
+    assert found["event"].tolist() == list(labels)

@@ -214,11 +214,13 @@ def test_therapists_differ_in_their_cohort_difference():
         (lambda: simulate_visits({}, rng=1), "scenario: a dict is not a Scenario; make one with Scenario(...)"),
         (
             lambda: simulate_visits(scenario(), rng="seed"),
-            "rng='seed': not None, a whole number of at least 0, or a numpy Generator",
+            "rng='seed': neither a whole number of 0 or more nor a numpy Generator; "
+            "rng=1 gives the same draws every time",
         ),
         (
             lambda: simulate_visits(scenario(), rng=True),
-            "rng=True: not None, a whole number of at least 0, or a numpy Generator",
+            "rng=True: neither a whole number of 0 or more nor a numpy Generator; "
+            "rng=1 gives the same draws every time",
         ),
     ],
 )

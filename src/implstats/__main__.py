@@ -101,8 +101,9 @@ def _run(asked: argparse.Namespace) -> int:
     from implstats.batch.run import carry_out
 
     done = carry_out(asked.plan, out=asked.out)
-    print(f"{done.answers.on_screen()}\n\nThe report and everything behind it: {Path(asked.out) / 'report.md'}")
-    errors = done.answers.study.errors
+    said = "\n\n".join(part.on_screen() for part in done.parts)
+    print(f"{said}\n\nThe report and everything behind it: {Path(asked.out) / 'report.md'}")
+    errors = done.errors
     if not errors:
         return DONE
     return _complain("\n".join(f"{name} could not be analysed: {why}" for name, why in errors.items()), SOME_FAILED)

@@ -69,14 +69,17 @@ def list_examples() -> pd.DataFrame:
     --------
     >>> from implstats import list_examples
     >>> list_examples()[["name", "rows"]]
-                     name  rows
-    0  adherence_consensus    21
-    1         case_ratings    28
-    2                cases     7
-    3         determinants     8
-    4  effect_size_ranges     4
-    5   misimplementation     9
-    6      reorganisation   388
+                         name  rows
+    0     adherence_consensus    21
+    1            case_ratings    28
+    2                   cases     7
+    3            determinants     8
+    4      effect_size_ranges     4
+    5       misimplementation     9
+    6       programme_history   299
+    7              programmes   150
+    8          reorganisation   388
+    9  reorganisation_dropout   144
     """
     described = [describe_example(name) for name in _names()]
     return pd.DataFrame(

@@ -263,7 +263,8 @@ def test_the_bundled_plan_is_whole() -> None:
 
 
 def test_every_key_is_explained_in_the_bundled_plan() -> None:
-    from implstats.batch.plan import SECTIONS, TEXTS
+    from implstats.batch.comparison import SECTIONS
+    from implstats.batch.plan import TEXTS
 
     text = example_files("reorganisation")[2].read_text(encoding="utf-8")
     for key in [*TEXTS, *(key for keys in SECTIONS.values() for key in keys)]:
@@ -271,7 +272,7 @@ def test_every_key_is_explained_in_the_bundled_plan() -> None:
 
 
 def test_the_switched_off_keys_of_the_bundled_plan_are_right(tmp_path: Path) -> None:
-    from implstats.batch.plan import SECTIONS
+    from implstats.batch.comparison import SECTIONS
 
     text = example_files("reorganisation")[2].read_text(encoding="utf-8")
     text = re.sub(r"^# ([a-z_]+ = )", r"\1", text, flags=re.MULTILINE)

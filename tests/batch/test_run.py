@@ -14,8 +14,9 @@ import pandas as pd
 import pytest
 
 import implstats as ist
-from implstats.batch import Plan, check_plan, markdown, read_plan, run_plan
+from implstats.batch import Plan, check_plan, comparison_run, markdown, read_plan, run_plan
 from implstats.batch import run as room
+from implstats.batch.folder import file_names
 from implstats.errors import ConvergenceError, DataError, PlanError
 from implstats.examples import example_files
 from implstats.tables import read_tables
@@ -100,8 +101,9 @@ def test_the_manifest_tells_what_was_done(done: tuple[Plan, Path]) -> None:
         raw = (done[1] / file["name"]).read_bytes()
         assert (file["bytes"], file["sha256"]) == (len(raw), hashlib.sha256(raw).hexdigest())
     table = example_files("reorganisation")[0].read_bytes()
-    assert told["input"]["sha256"] == hashlib.sha256(table).hexdigest()
-    assert (told["input"]["name"], told["input"]["bytes"], told["input"]["rows"]) == (
+    (source,) = told["inputs"]
+    assert source["sha256"] == hashlib.sha256(table).hexdigest()
+    assert (source["name"], source["bytes"], source["rows"]) == (
         "reorganisation.csv",
         len(table),
         388,
@@ -174,7 +176,9 @@ def test_the_same_seed_gives_the_same_files(done: tuple[Plan, Path], tmp_path: P
 
 
 def test_another_seed_moves_the_draws_alone(done: tuple[Plan, Path], quick: Path, tmp_path: Path) -> None:
-    plan = replace(done[0], analysis=replace(done[0].analysis, seed=3), record={})
+    asked = done[0].comparison
+    assert asked is not None
+    plan = replace(done[0], comparison=replace(asked, analysis=replace(asked.analysis, seed=3)), record={})
     one, other = run_plan(quick, out=tmp_path / "one"), run_plan(plan, out=tmp_path / "other")
     assert names(one) == names(other)
     assert differing(other, one) == {"overall.csv", "report.md", "manifest.json"}
@@ -195,7 +199,7 @@ def test_no_patient_is_named(done: tuple[Plan, Path]) -> None:
 @pytest.fixture
 def quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a plan whose pictures are not drawn, for tests of the folder."""
-    monkeypatch.setattr(room, "_draw", lambda answers, folder: [])
+    monkeypatch.setattr(room, "_draw", lambda part, folder: [])
     return example(tmp_path)
 
 
@@ -246,7 +250,7 @@ def test_an_older_result_is_replaced(quick: Path, tmp_path: Path) -> None:
     assert names(tmp_path) == {"results", "plan.toml", "reorganisation.csv"}
 
 
-@pytest.mark.parametrize("broken", ["_csv", "_json", "report", "versions", "_manifest"])
+@pytest.mark.parametrize("broken", ["write_csv", "write_json", "report", "versions", "_manifest"])
 def test_nothing_is_half_written(written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str) -> None:
     out = tmp_path / "deep" / "results"
     run_plan(written, out=out)
@@ -255,7 +259,7 @@ def test_nothing_is_half_written(written: Path, tmp_path: Path, monkeypatch: pyt
     def fail(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(room, broken, fail)
+    monkeypatch.setattr(room if hasattr(room, broken) else room.folders, broken, fail)
     for target in (out, tmp_path / "new"):
         with pytest.raises(OSError, match="No space left"):
             run_plan(written, out=target)
@@ -287,7 +291,7 @@ def test_no_fit_no_folder(quick: Path, tmp_path: Path, monkeypatch: pytest.Monke
     def fail(*_: Any, **__: Any) -> None:
         raise DataError("no outcome could be fitted")
 
-    monkeypatch.setattr(room, "compare_cohorts", fail)
+    monkeypatch.setattr(comparison_run, "compare_cohorts", fail)
     with pytest.raises(DataError, match="no outcome could be fitted"):
         run_plan(quick, out=tmp_path / "results")
     assert names(tmp_path) == {"plan.toml", "reorganisation.csv"}
@@ -363,9 +367,9 @@ def test_a_picture_that_cannot_be_drawn_is_said(found: Any, tmp_path: Path, monk
 
     for name in ("effect_forest", "missingness", "residuals"):
         monkeypatch.setattr(ist.plot, name, fail)
-    figures = room._draw(found, tmp_path)
+    figures = room._draw(found[0], tmp_path)
     assert names(tmp_path) == {"trajectories.png", "trajectories.svg"}
-    text = room.report(found, figures, {})
+    text = room.report(Plan(), [found[0].piece(figures)], {})
     for name in ("effect_forest", "missingness", "residuals_bsi", "residuals_sipp"):
         assert f"\nThere is no picture {name}: nothing to draw\n" in text
     assert re.search(r"^!\[.{40,}\]\(trajectories\.png\)$", text, flags=re.MULTILINE)
@@ -429,7 +433,7 @@ def test_names_of_files() -> None:
         "..",
         "-rf",
     ]
-    made = room.file_names(asked)
+    made = file_names(asked)
     assert list(made.values())[:9] == [
         "bsi", "BSI_2", "bsi_3", "etc_passwd", "con_2", "manifest_2", "comparison_2", "Groe", "outcome",
     ]  # fmt: skip

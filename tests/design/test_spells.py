@@ -186,12 +186,12 @@ def test_rows_that_follow_each_other_are_one_id() -> None:
 
 def test_gaps_are_counted_by_id() -> None:
     s = in_order(rows_of_id([("a", 0, 1, 0), ("a", 2, 3, 0), ("a", 4, 5, 1), ("b", 0, 1, 0), ("b", 1.5, 2, 0)]))
-    assert s.notes == ("2 of id have gaps between their rows; nobody is at risk within a gap",)
+    assert s.notes == ("2 ids with gaps between rows; nobody is at risk within a gap",)
 
 
 def test_events_that_recur_are_counted_by_id() -> None:
     s = in_order(rows_of_id([("a", 0, 1, 1), ("a", 1, 3, 1), ("a", 3, 5, 0), ("b", 0, 1, 1)]))
-    assert s.notes == ("1 of id are at risk again after an event (recurrent events)",)
+    assert s.notes == ("1 id at risk again after an event (recurrent events)",)
 
 
 @given(st.permutations(range(5)))

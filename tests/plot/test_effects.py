@@ -16,7 +16,8 @@ import implstats as ist
 from implstats import plot
 from implstats.errors import DataError
 from implstats.plot import style
-from implstats.plot.effects import _share, _term
+from implstats.plot.effects import _share
+from implstats.plot.forest import term_words
 
 ROLES = {"outcome": "bsi", "time": "month", "patient": "patient", "cohort": "cohort", "reference": "before"}
 
@@ -287,7 +288,7 @@ def test_terms_of_like_size_are_drawn_as_they_are(categories: Any) -> None:
     ],
 )
 def test_terms_are_written_for_people(term: str, text: str) -> None:
-    assert _term(term, {"month": "Months", "cohort": "Cohort", "during": "During 2010"}) == text
+    assert term_words(term, {"month": "Months", "cohort": "Cohort", "during": "During 2010"}) == text
 
 
 def test_a_bad_argument_is_refused(mixed: Any, visits: Any) -> None:

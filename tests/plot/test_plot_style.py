@@ -90,7 +90,7 @@ def _texts(axes: Any) -> list[Any]:
 
 
 def _shown_by(name: str, growth: Any) -> Any:
-    """Return what a picture draws: the growth model, or survival curves of cohorts of the same names."""
+    """Return what a picture draws: the growth model, or a result about cohorts of the same names."""
     if name == "balance":
         start = growth.augment().assign(**{"$x$": np.arange(len(growth.design.y)) % 7})
         roles = {"cohort": growth.cohort, "reference": growth.cohorts[0]}
@@ -119,10 +119,12 @@ def _shown_by(name: str, growth: Any) -> Any:
         return ist.power(
             ist.Scenario(dict.fromkeys(growth.cohorts, 9), {"y": truth}, visits=(0, 12)), n=18, replicates=9
         )
-    if name not in ("survival", "log_log", "incidence"):
+    if name not in ("survival", "log_log", "incidence", "hazard", "hazard_ratios", "schoenfeld"):
         return growth
     frame = pd.DataFrame({"$t_0$": [1.0, 2, 3, 4, 5, 6, 7, 8], "_e_": [1, 0, 1, 1, 0, 1, 1, 1]})
     frame["cohort"] = [*growth.cohorts] * 4
+    if name in ("hazard_ratios", "schoenfeld"):
+        return ist.fit_cox(frame, duration="$t_0$", event="_e_", terms=["cohort"])
     if name == "incidence":
         return ist.cumulative_incidence(frame, duration="$t_0$", event="_e_", censored=0, by="cohort")
     return ist.survival_curves(frame, duration="$t_0$", event="_e_", by="cohort")
@@ -153,7 +155,7 @@ def test_hostile_names_are_shown_and_never_parsed(hostile: Any) -> None:
         read = [t.get_text() for t in texts if t._preprocess_math(t.get_text())[1] is not False]
         assert read == [], f"{name} reads names as formulas"
         shown = " ".join(str(t._preprocess_math(t.get_text())[0]) for t in texts)
-        if name in ("trajectories", "effect_forest", "missingness"):
+        if name in ("trajectories", "effect_forest", "missingness", "hazard", "hazard_ratios"):
             assert all(c in shown for c in HOSTILE.values()), name
         pyplot.close(figure)
 

@@ -223,7 +223,7 @@ def test_a_bad_argument_is_refused_before_anything_is_drawn(curves: Any) -> None
     last = curves.tidy()["time"].max()
     with pytest.raises(DataError) as caught:
         survival(curves, times=[0, 50])
-    assert str(caught.value) == f"times=50: outside of the curves, which run from 0 to {last:g}"
+    assert str(caught.value) == f"times=50: outside of the follow-up, which runs from 0 to {last:g}"
     for draw in (survival, log_log):
         with pytest.raises(DataError) as caught:
             draw(curves.tidy())

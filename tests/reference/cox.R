@@ -237,9 +237,9 @@ rules <- list(
   std_error = list(kind = "relative to the product of two standard errors", tolerance = 1e-6, reason = "covariances: 1e-6 on each standard error"),
   statistic = list(kind = "relative", tolerance = 1e-6, reason = "quadratic forms of the above"),
   residual = list(kind = "relative to the largest", tolerance = 1e-7, reason = "functions of the estimates"),
-  theta = list(kind = "relative", tolerance = 1e-5, reason = "the reference is where a difference of coxph's likelihoods is 0"),
-  frail_beta = list(kind = "relative to the larger of value and standard error", tolerance = 1e-6, reason = "as theta"),
-  firth = list(kind = "relative to the larger of value and standard error", tolerance = 1e-5, reason = "the reference is an optimum found without derivatives"))
+  theta = list(kind = "relative", tolerance = 1e-7, reason = "the reference is where a difference of coxph's likelihoods is 0"),
+  frail_beta = list(kind = "relative to the larger of value and standard error", tolerance = 1e-8, reason = "as theta"),
+  firth = list(kind = "relative to the larger of value and standard error", tolerance = 1e-6, reason = "the reference is an optimum found without derivatives"))
 out <- if (length(args) > 0) args[1] else file.path(here, "cox.json")
 answers <- list(software = list(R = R.version$version.string, survival = as.character(packageVersion("survival"))), rules = rules,
   frames = lapply(frames, function(f) as.list(f)), cases = lapply(c(full, list(untied), published), answer),

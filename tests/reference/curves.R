@@ -15,6 +15,7 @@ quarters <- data.frame(group = sample(c("a", "b", "c"), 60, TRUE), region = samp
 quarters$stop <- 1 + pmin(rgeom(60, 0.10 + 0.05 * (quarters$group == "b")), 15)
 quarters$start <- pmax(0, quarters$stop - sample(1:16, 60, TRUE))
 quarters$event <- as.integer(quarters$stop < 16 & runif(60) < 0.7)
+quarters$whole <- sample(3, 60, TRUE); quarters$part <- round(runif(60, 0.4, 2.5), 3)
 flat <- data.frame(stop = c(1, 2, 3, 5, 8, 9), event = c(1, 1, 1, 0, 0, 0))
 even <- data.frame(stop = c(1, 2, 4, 6), event = c(1, 1, 1, 1))
 tables <- list(lung = read("lung"), veteran = read("veteran"), delayed = delayed, quarters = quarters, flat = flat, even = even)
@@ -39,7 +40,6 @@ answer <- function(case) {
   p <- parts(case)
   level <- if (is.null(case$level)) 0.95 else case$level
   out <- case
-  if (!(case$data %in% published)) out$frame <- tables[[case$data]]
   out$groups <- lapply(sort(unique(p$group)), function(g) {
     keep <- p$group == g
     fits <- lapply(TYPES, function(type) curve(p, keep, conf.type = type, conf.int = level))
@@ -86,7 +86,6 @@ mean_to <- function(p, keep, tau) {
 restricted <- function(case) {
   p <- parts(case)
   out <- case
-  if (!(case$data %in% published)) out$frame <- tables[[case$data]]
   all <- lapply(sort(unique(p$group)), function(g) c(group = g, mean_to(p, p$group == g, case$tau)))
   out$groups <- all
   first <- all[[1]]
@@ -149,7 +148,6 @@ tested <- function(case) {
     near(statistic, cox$score, paste(case$name, "coxph's score test"))
   }
   out <- case
-  if (!(case$data %in% published)) out$frame <- tables[[case$data]]
   df <- if (is.null(case$trend)) k - 1 else 1
   out$answer <- list(statistic = statistic, df = df, p_value = pchisq(statistic, df, lower.tail = FALSE), group = levels(group),
     observed = observed, expected = expected, covariance = covariance)
@@ -211,10 +209,26 @@ tests <- list(
     weights = "tarone-ware"),
   small("quarters, trend", "quarters", entry = "start", by = "group", weights = "logrank", trend = list(a = 0, b = 1, c = 2)))
 
+# Every role with every other: late entry, weights, groups; and strata with each weight of an event time.
+crossed <- function(entry, weights, by, ...) {
+  said <- c(if (entry) "late", if (weights != "none") paste(weights, "weights"), if (by) "by group")
+  roles <- list(entry = if (entry) "start", weights = if (weights != "none") weights, by = if (by) "group")
+  do.call(small, c(list(paste("cross:", paste(c("quarters", said), collapse = ", ")), "quarters"), roles[lengths(roles) > 0], list(...)))
+}
+for (entry in c(FALSE, TRUE)) for (weights in c("none", "whole", "part")) for (by in c(FALSE, TRUE)) {
+  curves <- c(curves, list(crossed(entry, weights, by, times = c(1, 4, 7, 12))))
+  means <- c(means, list(crossed(entry, weights, by, tau = 12)))
+}
+for (entry in c(FALSE, TRUE)) for (strata in c(FALSE, TRUE)) for (weights in c("logrank", "wilcoxon", "tarone-ware", fh)) {
+  name <- paste("cross:", paste(c(weights, if (entry) "late", if (strata) "within regions"), collapse = ", "))
+  roles <- list(entry = if (entry) "start", strata = if (strata) "region", rho = if (weights == fh) 0.5, gamma = if (weights == fh) 1)
+  tests <- c(tests, list(do.call(small, c(list(name, "quarters", by = "group", weights = weights), roles[lengths(roles) > 0]))))
+}
+
 rules <- list(
   fixed = list(kind = "relative", tolerance = 1e-9, reason = "closed formulas on both sides: they differ by rounding only"),
   df = list(kind = "absolute", tolerance = 0, reason = "a count"))
 out <- if (length(args) > 0) args[1] else file.path(here, "curves.json")
 software <- list(R = R.version$version.string, survival = as.character(packageVersion("survival")))
-write(toJSON(list(software = software, rules = rules, cases = list(curves = lapply(curves, answer), means = lapply(means, restricted),
-  tests = lapply(tests, tested))), auto_unbox = TRUE, digits = NA, na = "null", null = "null", pretty = FALSE), out)
+write(toJSON(list(software = software, rules = rules, frames = lapply(tables[setdiff(names(tables), published)], as.list),
+  cases = list(curves = lapply(curves, answer), means = lapply(means, restricted), tests = lapply(tests, tested))), auto_unbox = TRUE, digits = NA, na = "null", null = "null", pretty = FALSE), out)

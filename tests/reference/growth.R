@@ -89,6 +89,4 @@ results <- c(lapply(cases, answers), list(
 
 versions <- lapply(setNames(nm = c("lme4", "lmerTest", "pbkrtest", "emmeans", "nlme", "numDeriv", "minqa", "jsonlite")), function(p) as.character(packageVersion(p)))
 out <- if (length(args) > 0) args[1] else file.path(here, "growth.json")
-session <- if (length(args) > 1) args[2] else file.path(here, "session.txt")
 write(toJSON(list(software = c(R = R.version$version.string, versions), rules = rules, cases = results), auto_unbox = TRUE, digits = NA, na = "null", null = "null", pretty = TRUE), out)
-writeLines(capture.output(sessionInfo()), session)

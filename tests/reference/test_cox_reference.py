@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from functools import cache
 from pathlib import Path
@@ -157,6 +158,26 @@ def test_survival_of_profiles(name: str) -> None:
         }.items():
             got = own[column].to_numpy().reshape(shape).T
             near("statistic", got, np.asarray(part[theirs], dtype=float).reshape(got.shape), 1e-3)
+
+
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if "survival" in case])
+def test_baseline(name: str) -> None:
+    # R's cumulative hazard of each profile is the baseline times the profile's hazard ratio.
+    case, table = CASES[name], fitted(name).baseline()
+    ratio = fitted(name).predict(pd.DataFrame(case["survival"]["profiles"]), hazard_ratio=True)["estimate"].to_numpy()
+    for part in case["survival"]["strata"]:
+        own = table[table["stratum"] == part["stratum"]]
+        steps = np.searchsorted(own["time"], listed(case["survival"]["times"]), side="right")
+        got = np.append(0.0, own["estimate"])[steps][:, None] * ratio
+        near("statistic", got, np.asarray(part["cumhaz"], dtype=float).reshape(got.shape), 1e-3)
+
+
+def test_the_matrix_is_full() -> None:
+    # Ties x entry x strata x weights x clusters; of exact ties coxph knows neither weights nor clusters.
+    roles = [("", "entry"), ("", "strata"), ("", "whole", "part"), ("", "cluster")]
+    for ties, parts in (("efron", roles), ("breslow", roles), ("exact", roles[:2])):
+        for combination in itertools.product((ties,), *parts):
+            assert " ".join(filter(None, combination)) in CASES
 
 
 # Frailty, Firth, ridge ------------------------------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,8 @@ def named(kind: str) -> Any:
 
 
 def frame_of(case: dict[str, Any]) -> pd.DataFrame:
-    return pd.DataFrame(case["frame"]) if "frame" in case else pd.read_csv(HERE / "data" / f"{case['data']}.csv")
+    written = REFERENCE["frames"].get(case["data"])
+    return pd.DataFrame(written) if written is not None else pd.read_csv(HERE / "data" / f"{case['data']}.csv")
 
 
 def roles_of(case: dict[str, Any], *others: str) -> dict[str, Any]:
@@ -156,44 +156,3 @@ def test_lung_restricted_means(lung: pd.DataFrame) -> None:
     ends = ["estimate", "conf_low", "conf_high"]
     assert table.loc["difference", ends].tolist() == pytest.approx([82.148, 38.836, 125.459], abs=5e-4)
     assert table.loc["ratio", ends].tolist() == pytest.approx([1.2947, 1.1300, 1.4834], abs=5e-5)
-
-
-# Known wrong elsewhere ------------------------------------------------------------------------------------------------
-
-
-def test_lifelines_gives_the_spread_of_lives_for_the_variance_of_their_mean(lung: pd.DataFrame) -> None:
-    # Var[min(T, 500)] = 27,001 of sex 1 is how lives differ; the variance of the mean of 138 is about 1/138 of that.
-    from lifelines import KaplanMeierFitter
-    from lifelines.utils import restricted_mean_survival_time
-
-    men = lung[lung["sex"] == 1]
-    fitter = KaplanMeierFitter().fit(men["time"], men["status"] == 2)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it integrates a step function by quadrature
-        mean, variance = restricted_mean_survival_time(fitter, t=500, return_variance=True)
-    row = rmst(men, **LUNG, tau=500).tidy().iloc[0]
-    assert row["estimate"] == pytest.approx(mean, rel=1e-9)
-    assert variance == pytest.approx(27_001, abs=1)
-    assert row["std_error"] ** 2 == pytest.approx(14.3546**2, abs=0.002)
-    assert variance / row["std_error"] ** 2 == pytest.approx(131, abs=1)
-
-
-def test_lifelines_log_rank_ignores_strata(lung: pd.DataFrame) -> None:
-    from lifelines.statistics import logrank_test
-
-    known = lung.dropna(subset="inst")
-    first, second = (known[known["sex"] == s] for s in (1, 2))
-    theirs = logrank_test(
-        first["time"], second["time"], first["status"] == 2, second["status"] == 2, strata=known["inst"]
-    )
-    assert theirs.test_statistic == pytest.approx(logrank(known, **LUNG, by="sex").statistic, rel=1e-9)
-    assert logrank(known, **LUNG, by="sex", strata="inst").statistic == pytest.approx(8.524467, abs=5e-7)
-
-
-def test_lifelines_variance_with_fractional_weights_is_of_whole_numbers_at_risk() -> None:
-    # lifelines 0.30.3 cuts the weight at risk down to a whole number in Greenwood's sum; survfit takes the jackknife.
-    (case,) = (c for c in REFERENCE["cases"]["curves"] if c["name"] == "fractional weights")
-    curves = survival_curves(frame_of(case), **roles_of(case))
-    beside = curves.cross_check().iloc[:-1]
-    np.testing.assert_allclose(beside["difference"], 0, atol=1e-12)
-    assert (beside["std_error_other"] / beside["std_error"]).max() > 1.3

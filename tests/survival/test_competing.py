@@ -254,3 +254,12 @@ def test_groups_that_were_never_at_risk_together_are_refused() -> None:
     )
     with pytest.raises(DataError, match="cause='stopped': never were two groups at risk"):
         gray_test(frame, **ROLES, by="era")
+
+
+def test_what_kaplan_meier_would_say_is_told_of_a_time_that_every_group_reaches() -> None:
+    # By 9 the last of a stops, and 1 - Kaplan-Meier is 1. By 5, of merged: 1 - 3/4 x 1/2 for 1/4 + 1/2 x 1/2.
+    frame = pd.DataFrame({"years": [1, 2, 4, 9, 5, 5], "era": ["a"] * 4 + ["b"] * 2})
+    frame["status"] = ["merged", "stopped", "merged", "stopped", "active", "active"]
+    lines = cumulative_incidence(frame, **ROLES, by="era").header()
+    (said,) = (line for line in lines if line.startswith("1 - Kaplan-Meier"))
+    assert "and say 0.625 for 0.500 (a: merged by 5): it answers for a world in which nothing else" in said

@@ -166,6 +166,13 @@ REFUSED: dict[str, tuple[Callable[[Any], Any], str]] = {
         "frailty: survival depends on the group's own hazard ratio, of which a profile says nothing; fit with "
         "cluster= or strata= in its place",
     ),
+    "survival of one cause among several": (
+        lambda cox: cox.fit(event="status", censored="active", cause="merged").survival_at(
+            pd.DataFrame({"era": ["before"], "support": [4.0]}), 1
+        ),
+        "cause='merged': other causes end spells too, so that its hazard alone gives no share of them; see "
+        "cumulative_incidence, and incidence_at() of fit_fine_gray",
+    ),
     "a time before the start": (
         lambda cox: cox.fit().survival_at(pd.DataFrame({"era": ["before"], "support": [4.0]}), -1),
         "times=-1: negative; time counts from the start",

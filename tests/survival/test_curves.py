@@ -128,9 +128,12 @@ def test_unequal_censoring_is_said_with_numbers(curves: Any, frame: pd.DataFrame
     followed = curves.follow_up().set_index("group")["estimate"]
     text = "\n".join(curves.header())
     assert f"censored before {common:g}, the last time that every group reaches: " in text
-    assert f"before {short['before']} of 30 (" in text
-    assert f"during {short['during']} of 30 (" in text
-    assert f"censoring is unequal (followed for before {followed['before']:g}, during {followed['during']:g})" in text
+    assert f"{short['before']} of 30 in before (" in text
+    assert f"{short['during']} of 30 in during (" in text
+    assert (
+        f"censoring is unequal (followed for {followed['before']:g} in before, {followed['during']:g} in during)"
+        in text
+    )
 
 
 def test_equal_follow_up_is_not_called_unequal(frame: pd.DataFrame) -> None:

@@ -392,7 +392,7 @@ FAULTS: list[Row] = [
     (
         "no event",
         lambda: fit(few(stopped=0)),
-        "event='stopped': no event in 10 rows; without events there is nothing to model",
+        "event='stopped': no event in any row; without events there is nothing to model",
     ),
     (
         "causes",

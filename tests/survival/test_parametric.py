@@ -442,7 +442,7 @@ FAULTS: list[tuple[str, Callable[[], Any], str]] = [
     (
         "no event",
         lambda: fit(few(stopped=0)),
-        "event='stopped': no event in 6 rows; without events there is nothing to model",
+        "event='stopped': no event in any row; without events there is nothing to model",
     ),
     (
         "no event between",
@@ -526,8 +526,36 @@ def test_a_level_without_events_is_named(distribution: str) -> None:
     assert caught.value.record == {"terms": ["era[after]"]}
 
 
-def test_events_all_at_one_time_have_no_maximum() -> None:
+@each
+def test_terms_that_run_away_together_are_named(distribution: str) -> None:
+    # Nobody stopped where neither came: both effects and the intercept fall together, and nothing holds them.
+    rows = [
+        (3, 0, 0, 0),
+        (5, 0, 0, 0),
+        (1, 1, 1, 0),
+        (2, 1, 1, 0),
+        (4, 0, 1, 0),
+        (2, 1, 0, 1),
+        (3, 1, 0, 1),
+        (6, 0, 0, 1),
+    ]
+    frame = pd.DataFrame(rows, columns=["years", "stopped", "moved", "merged"]).astype({"years": float})
+    frame = pd.concat([frame, frame.assign(years=frame["years"] * 1.3)], ignore_index=True)
     with pytest.raises(ConvergenceError) as caught:
-        fit(few(years=2.0, stopped=1))
+        fit_parametric(
+            frame, duration="years", event="stopped", terms=["moved", "merged"], distribution=distribution,
+            **({"df": 2} if distribution == "spline" else {}),
+        )  # fmt: skip
+    assert str(caught.value).startswith("'moved', 'merged': no finite estimates; the likelihood rises for ever")
+    assert caught.value.record == {"terms": ["moved", "merged"]}
+
+
+@pytest.mark.parametrize("distribution", ["weibull", "log-normal", "log-logistic"])
+def test_events_that_end_every_level_have_no_maximum(distribution: str) -> None:
+    # Before: 4, the last of its rows; during: 3 twice, the last of theirs. A distribution without width has both.
+    frame = pd.DataFrame({"years": [1, 1, 2, 4, 2, 3, 3.0], "stopped": [0, 0, 0, 1, 0, 1, 1]})
+    frame["era"] = ["before"] * 4 + ["during"] * 3
+    with pytest.raises(ConvergenceError) as caught:
+        fit_parametric(frame, duration="years", event="stopped", terms=["era"], distribution=distribution)
     said = "no maximum of the likelihood was found; use fewer terms, or another distribution"
-    assert str(caught.value) == f"distribution='weibull': {said}"
+    assert str(caught.value) == f"distribution='{distribution}': {said}"

@@ -128,14 +128,14 @@ BAD: list[tuple[str, Callable[[pd.DataFrame], Any], str]] = [
         "tau before any event, and an unknown reference",
         lambda f: rmst(f, **ROLES, by="era", tau=0.01, reference="befor"),
         "reference='befor': no group has this name; did you mean 'before'?\n"
-        "tau=0.01: no event up to 0.01, so every mean is tau and nothing can be compared",
+        "tau=0.01: no event up to 0.01, so every mean is that time and nothing can be compared",
     ),
     ("tau of 0", lambda f: rmst(f, **ROLES, tau=0), "tau=0: not above 0"),
     ("tau in words", lambda f: rmst(f, **ROLES, tau="3 years"), "tau='3 years': not a number"),
     (
         "no events",
         lambda f: rmst(f.assign(discontinued=0), **ROLES, by="era", tau=3),
-        "tau=3: no event up to 3, so every mean is tau and nothing can be compared",
+        "tau=3: no event up to 3, so every mean is that time and nothing can be compared",
     ),
     (
         "a level in percent",

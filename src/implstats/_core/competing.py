@@ -154,7 +154,8 @@ def gray(exit_: Floats, event: Ints, group: Ints, groups: int, stratum: Ints | N
     """
     observed, expected, covariance = np.zeros(groups), np.zeros(groups), np.zeros((groups, groups))
     stratum = np.zeros(len(exit_), dtype=np.intp) if stratum is None else stratum
-    for s in np.unique(stratum):
+    # Strata without an event of the cause compare nothing.
+    for s in np.unique(stratum[event == 1]):
         rows = stratum == s
         parts = _one_stratum(exit_[rows], event[rows], group[rows], groups, rho)
         observed, expected, covariance = observed + parts[0], expected + parts[1], covariance + parts[2]

@@ -34,8 +34,9 @@ HALVINGS = 30
 PERFECT, SETTLED = 1e-20, 1e-8
 # A log-likelihood may fall by so much, relative to its size, without being lower.
 ROUNDING = 1e-12
-# A settled log-likelihood whose next step still moves log hazards this far apart has no finite optimum.
-STILL_MOVING = 0.5
+# A settled log-likelihood whose next step still moves log hazards this far apart has no finite optimum; one that moves
+# them no further than this leaves the information as it is, and needs no look at where it ends.
+STILL_MOVING, STANDING = 0.5, 1e-9
 # Share of a column's information that must not be explained by the columns before it.
 ALIASED = 1e-10
 
@@ -158,13 +159,13 @@ def prepare(
     ones = np.ones(n) if weight is None else weight
     one = np.zeros(n, dtype=np.intp) if stratum is None else stratum
     risk = risk_sets(entry, exit, event, ones, one)
-    X = np.ascontiguousarray(X[risk.row])
+    X = np.take(X, risk.row, axis=0)
     center = X.mean(axis=0)
     X -= center
     scale = np.sqrt(np.einsum("ij,ij->j", X, X) / len(X))
     scale[scale <= 1e-14 * np.abs(center)] = 1.0
     X /= scale
-    total = risk.weight[risk.event] @ X[risk.event]
+    total = (risk.weight * risk.event) @ X
     steps = risk.steps("efron" if ties == "efron" else "breslow")
     exact = exact_blocks(risk) if ties == "exact" else None
     return Model(risk, ties, steps, X, center, scale, total, exact)
@@ -187,7 +188,7 @@ def evaluate(model: Model, b: Floats, offset: Floats | None = None) -> State:
         M /= S0[:, None]
         N /= S0[steps.tied, None]
         loglik, hazard, own, second, cross = _per_group(steps, S0, steps.own @ wr)
-        loglik += float((risk.weight * eta)[risk.event].sum())
+        loglik += float((risk.weight * risk.event) @ eta)
         A = risk.seen(hazard)
         A[steps.row] -= own[steps.place]
         score = model.total - (hazard * S0) @ M + (own * S0[steps.tied]) @ N
@@ -291,8 +292,11 @@ def climb(
         if decrement < PERFECT:
             return b, here, record
         if decrement < SETTLED:
-            if spread(model, step) > STILL_MOVING:
+            moving = spread(model, step)
+            if moving > STILL_MOVING:
                 raise runaway(model, step, _failed(record, "a coefficient runs away"))
+            if moving < STANDING:
+                return b + step, here, record
             if decrement > before / 4:
                 return b, here, record
         before = decrement

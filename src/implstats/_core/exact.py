@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from implstats._core.risk import Risk
+from implstats._core.risk import Risk, running_sums
 
 __all__ = ["Exact", "TooManyTiesError", "exact_blocks"]
 
@@ -110,9 +110,9 @@ def _block(block: Block, X: Floats, eta: Floats) -> tuple[float, Floats, Floats]
         e, g, h = E[:-1], G[:-1], H[:-1]
         cross = X[:, :, None] * g[:, None, :]
         squares = X[:, :, None] * X[:, None, :] * e[:, None, None]
-        H = _running(r[:, None, None] * (h + cross + cross.transpose(0, 2, 1) + squares))
-        G = _running(r[:, None] * (g + X * e[:, None]))
-        E = _running(r * e)
+        H = running_sums(r[:, None, None] * (h + cross + cross.transpose(0, 2, 1) + squares))
+        G = running_sums(r[:, None] * (g + X * e[:, None]))
+        E = running_sums(r * e)
         if E[-1] > LARGEST:
             raise TooManyTiesError(f"{int(block.size.max())} tied events among {m} at risk")
         here = block.reach[block.size == d]
@@ -123,9 +123,3 @@ def _block(block: Block, X: Floats, eta: Floats) -> tuple[float, Floats, Floats]
         mean += first.sum(axis=0)
         covariance += (H[here] / E[here, None, None]).sum(axis=0) - first.T @ first
     return log_sum, mean, covariance
-
-
-def _running(values: Floats) -> Floats:
-    out = np.zeros((len(values) + 1, *values.shape[1:]))
-    np.cumsum(values, axis=0, out=out[1:])
-    return out

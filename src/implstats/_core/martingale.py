@@ -54,11 +54,10 @@ def score_residuals(model: Model, state: State) -> Floats:
     rising, sharing = mean_steps(model, state)
     means = risk.seen(rising)
     means[steps.row] -= sharing[steps.place]
-    out = X * state.A[:, None]
-    np.subtract(means, out, out=out)
-    out *= state.r[:, None]
-    out[risk.event] += X[risk.event] - _mean_at_events(model, state)
-    return out
+    means *= state.r[:, None]
+    means += X * (risk.event - state.r * state.A)[:, None]
+    means[np.flatnonzero(risk.event)] -= _mean_at_events(model, state)
+    return means
 
 
 def cluster_sums(values: Floats, cluster: Ints) -> Floats:

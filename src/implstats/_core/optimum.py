@@ -8,7 +8,7 @@ import numpy as np
 import scipy.optimize
 from numpy.typing import NDArray
 
-__all__ = ["GOOD_DECREMENT", "SAME_CRITERION", "Climb"]
+__all__ = ["GOOD_DECREMENT", "NEAR", "SAME_CRITERION", "Climb"]
 
 Floats = NDArray[np.float64]
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from implstats._core.convergence import Convergence
-from implstats._core.optimum import GOOD_DECREMENT, Climb
+from implstats._core.optimum import GOOD_DECREMENT, NEAR, Climb
 from implstats.errors import ConvergenceError
 
 __all__ = ["Family", "Fit", "LocationScale", "Spline", "Times", "contributions", "fit"]
@@ -248,8 +248,13 @@ def fit(family: Family, times: Times, X: Floats, start: Floats) -> Fit:
     climb = Climb(criterion, np.concatenate([start[:p] * scale, start[p:]]), len(X))
     climb.run(near=True)
     good = climb.decrement < GOOD_DECREMENT and math.isfinite(criterion(climb.theta)[0])
+    # Where a scale shrinks for ever its direction is too flat beside the others to be climbed, but not level.
+    good = good and climb.gradient < NEAR * len(X)
     hessian = _hessian(criterion, climb.theta) / 2
-    good = good and bool(np.linalg.eigvalsh(hessian)[0] > 0)
+    curved = bool(np.linalg.eigvalsh(hessian)[0] > 0)
+    vcov = np.asarray(np.linalg.inv(hessian) if curved else np.full_like(hessian, np.nan), dtype=float)
+    # A curvature that is lost in the rounding of a larger one leaves a variance below 0.
+    good = good and bool((np.diag(vcov) > 0).all())
     message = "the likelihood has its maximum here" if good else "no maximum of the likelihood was found"
     record = Convergence(
         good, False, message, climb.iterations, climb.evaluations, 0, climb.gradient / 2, climb.decrement
@@ -259,9 +264,8 @@ def fit(family: Family, times: Times, X: Floats, start: Floats) -> Fit:
     back = np.concatenate([1 / scale, np.ones(len(start) - p)])
     value, score = scores(climb.theta)
     loglik = float(times.weight @ (value - np.where(times.exact(), times.lower, 0.0)))
-    vcov = np.asarray(np.linalg.inv(hessian) * np.outer(back, back), dtype=float)
     theta = climb.theta * back
-    return Fit(theta[:p], theta[p:], center, vcov, score / back, loglik, record)
+    return Fit(theta[:p], theta[p:], center, vcov * np.outer(back, back), score / back, loglik, record)
 
 
 def _hessian(criterion: Callable[[Floats], tuple[float, Floats]], theta: Floats) -> Floats:

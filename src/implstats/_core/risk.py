@@ -8,12 +8,13 @@ to a row while it is at risk is a difference of two values of a running sum over
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
 
-__all__ = ["Risk", "Steps", "risk_sets", "tally"]
+__all__ = ["Risk", "Steps", "risk_sets", "running_sums", "tally"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
@@ -27,6 +28,13 @@ PAIRS = 1_000_000
 def tally(place: Ints, weight: NDArray[np.generic], size: int) -> Floats:
     """Return the sum of the weights at each place 0, ..., size - 1."""
     return np.asarray(np.bincount(place, weight, size), dtype=float)
+
+
+def running_sums(values: NDArray[Any]) -> NDArray[Any]:
+    """Return the sums of the values (n, ...) before each, and at the end that of all, (n + 1, ...)."""
+    out = np.zeros((len(values) + 1, *values.shape[1:]), dtype=values.dtype)
+    np.cumsum(values, axis=0, out=out[1:])
+    return out
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,13 +106,15 @@ class Risk:
         """Return the sum of increments (K,) or (K, m) over the groups at which each spell is at risk."""
         if not self.running:
             return np.asarray(self.matrix.T @ increments)
-        running = np.zeros((len(self.time) + 1, *increments.shape[1:]))
-        np.cumsum(increments, axis=0, out=running[1:])
-        return np.asarray(running[self.last] - running[self.first])
+        sums = running_sums(increments)
+        out = np.take(sums, self.last, axis=0)
+        if self.first.any():
+            out -= np.take(sums, self.first, axis=0)
+        return out
 
     def own(self, values: Floats) -> Floats:
         """Return, for every event among the spells in their order, the value of its own group."""
-        return np.asarray(values[self.last[self.event] - 1])
+        return np.take(values, self.last[self.event] - 1, axis=0)
 
     def to_rows(self, values: Floats) -> Floats:
         """Return values (n,) or (n, m) in the caller's order; a row that sees no event has 0."""
@@ -181,10 +191,20 @@ def risk_sets(entry: Floats | None, exit: Floats, event: Bools, weight: Floats, 
 
 def _late(entry: Floats, codes: Ints, group_time: Floats, group_stratum: Ints) -> Ints:
     """Return the first group after each entry, among those of its own stratum and later ones."""
+    if codes[-1] == 0:
+        return _places(entry, group_time)
     times = np.unique(group_time)
     width = len(times) + 1
-    places = group_stratum * width + np.searchsorted(times, group_time, side="right")
-    return np.searchsorted(places, codes * width + np.searchsorted(times, entry, side="right"), side="right")
+    keys = group_stratum * width + np.searchsorted(times, group_time, side="right")
+    return _places(codes * width + _places(entry, times), keys)
+
+
+def _places(asked: NDArray[Any], known: NDArray[Any]) -> Ints:
+    """Return how many of the known values, in order, are up to each one asked for: fast, as neighbours come in turn."""
+    order = np.argsort(asked)
+    out = np.empty(len(asked), dtype=np.intp)
+    out[order] = np.searchsorted(known, asked[order], side="right")
+    return out
 
 
 def _members(first: Ints, last: Ints, groups: int) -> scipy.sparse.csr_matrix:

@@ -1,7 +1,21 @@
 """Plans: an analysis written down, checked whole, and carried out into a folder that a reader can open."""
 
 from implstats.batch.check import Checked, check_plan
-from implstats.batch.plan import Analysis, Data, Plan, Roles, read_plan
+from implstats.batch.comparison import Analysis, Comparison, Roles
+from implstats.batch.data import Data
+from implstats.batch.plan import Plan, read_plan
 from implstats.batch.run import run_plan
+from implstats.batch.survival import Survival
 
-__all__ = ["Analysis", "Checked", "Data", "Plan", "Roles", "check_plan", "read_plan", "run_plan"]
+__all__ = [
+    "Analysis",
+    "Checked",
+    "Comparison",
+    "Data",
+    "Plan",
+    "Roles",
+    "Survival",
+    "check_plan",
+    "read_plan",
+    "run_plan",
+]

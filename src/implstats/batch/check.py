@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 
 from implstats import _check
+from implstats.batch.comparison_check import CheckedComparison, check_comparison
+from implstats.batch.data import Data, read
 from implstats.batch.plan import Plan
-from implstats.design import GrowthDesign, rhs
-from implstats.errors import DataError, PlanError
-from implstats.reading import read_data
-from implstats.study.choice import Choice, choose, refuse
+from implstats.batch.survival_check import CheckedSurvival, check_survival
+from implstats.errors import PlanError
 
 __all__ = ["Checked", "check_plan"]
 
@@ -25,45 +24,27 @@ class Checked:
     Attributes
     ----------
     plan : Plan
-    frame : pandas.DataFrame
-        The data as they were read.
-    designs : mapping
-        Outcome -> cohorts, times and rows of its model.
-    choices : mapping
-        Outcome -> which model it gets, if that can be fitted, and why.
-    faults : mapping
-        Outcome -> why it cannot be fitted; the other outcomes can.
+    comparison : CheckedComparison or None
+    survival : tuple of CheckedSurvival
     """
 
     plan: Plan
-    frame: pd.DataFrame
-    designs: Mapping[str, GrowthDesign]
-    choices: Mapping[str, Choice]
-    faults: Mapping[str, str]
+    comparison: CheckedComparison | None
+    survival: tuple[CheckedSurvival, ...]
+
+    @property
+    def parts(self) -> list[CheckedComparison | CheckedSurvival]:
+        """The comparison and the survival analyses."""
+        return [*([self.comparison] if self.comparison else []), *self.survival]
+
+    @property
+    def faults(self) -> Mapping[str, str]:
+        """Outcome -> why it cannot be fitted; everything else can."""
+        return {} if self.comparison is None else self.comparison.faults
 
     def in_words(self) -> list[str]:
         """Return what a run would do, one sentence a line."""
-        plan, roles, asked = self.plan, self.plan.roles, self.plan.analysis
-        some = next(iter(self.designs.values()))
-        times = ", ".join(_check.show(t) for t in asked.at)
-        others = ", ".join(plan.label(c) for c in some.cohorts[1:])
-        since = f"{roles.time} {_check.show(some.baseline)}"
-        if isinstance(roles.baseline, str):
-            since = f"the column {roles.baseline}, as {since}"
-        lines = [
-            plan.title,
-            f"data: {plan.data.file}, {len(self.frame)} rows, {self.frame[roles.patient].nunique()} patients",
-            f"compared: {others} with {plan.label(some.cohorts[0])}, at {roles.time} {times}, change since {since}",
-        ]
-        for name, better in plan.outcomes.items():
-            what = f"outcome {name} ({plan.label(name)})" if name in plan.labels else f"outcome {name}"
-            if name in self.faults:
-                lines.append(f"{what}: cannot be fitted: {self.faults[name]}")
-            else:
-                choice = self.choices[name]
-                formula = f"; {self.designs[name].formula}" if choice.model == "growth" else ""
-                lines.append(f"{what}: {better} is better; {choice.in_words(plan.label)}{formula}")
-        return lines
+        return [self.plan.title, *(line for part in self.parts for line in part.in_words())]
 
 
 def check_plan(plan: Plan) -> Checked:
@@ -81,7 +62,8 @@ def check_plan(plan: Plan) -> Checked:
     Raises
     ------
     PlanError
-        If the data cannot be read, a role names no column, a time was not observed, or no outcome can be fitted.
+        If the data cannot be read, a role names no column, a time was not observed, options do not go together, or no
+        outcome can be fitted.
 
     Examples
     --------
@@ -91,104 +73,46 @@ def check_plan(plan: Plan) -> Checked:
     >>> checked.in_words()[2]
     'compared: During with Before, at month 18, 36, change since month 0'
     """
-    frame = _read(plan)
     faults = _check.Faults()
-    _columns(plan, frame, faults)
-    faults.settle(PlanError)
-    frame = _dates(plan, frame, faults)
-    faults.settle(PlanError)
-    designs: dict[str, GrowthDesign] = {}
-    choices: dict[str, Choice] = {}
-    wrong: dict[str, str] = {}
-    for name in plan.outcomes:
+    frames = _frames(plan, faults)
+    comparison, survival = None, []
+    if plan.comparison is not None and (frame := frames.get(repr(plan.comparison.data))) is not None:
         try:
-            designs[name], choices[name] = _design(plan, frame, name)
-        except DataError as error:
-            wrong[name] = str(error)
-    if not designs:
-        for message in dict.fromkeys(line for told in wrong.values() for line in told.split("\n")):
-            faults.say(message)
-    _labels(plan, frame, faults)
-    faults.settle(PlanError)
-    return Checked(plan, frame, designs, choices, wrong)
-
-
-def _read(plan: Plan) -> pd.DataFrame:
-    data = plan.data
-    try:
-        return read_data(
-            plan.file,
-            separator=data.separator,
-            decimal=data.decimal,
-            missing_codes=data.missing_codes,
-            ranges=data.ranges,
-        )
-    except DataError as error:
-        shown = f"[data] file={_check.show(data.file)}"
-        raise PlanError(str(error).replace(f"path={str(plan.file)!r}", shown)) from None
-
-
-def _columns(plan: Plan, frame: pd.DataFrame, faults: _check.Faults) -> None:
-    roles, asked = plan.roles, plan.analysis
-    _check.columns(frame, faults, patient=roles.patient, time=roles.time, cohort=roles.cohort)
-    if isinstance(roles.baseline, str):
-        _check.columns(frame, faults, baseline=roles.baseline)
-        if len(plan.outcomes) > 1:
-            fault = f"one column cannot be the baseline of {len(plan.outcomes)} outcomes"
-            faults.add("baseline", roles.baseline, fault, "compare them one by one")
-    for name in plan.outcomes:
-        _check.columns(frame, faults, outcomes=name)
-    refuse(asked.model, asked.shape, asked.groups, faults)
-    for name in asked.groups or ():
-        _check.columns(frame, faults, groups=name)
-    if asked.adjust is not None:
-        try:
-            rhs.needed_columns(asked.adjust, frame.columns, "adjust")
-        except DataError as error:
+            comparison = check_comparison(plan, plan.comparison, frame)
+        except PlanError as error:
             faults.take(error)
+    for asked in plan.survival:
+        if (frame := frames.get(repr(asked.data))) is not None:
+            try:
+                survival.append(check_survival(plan, asked, frame))
+            except PlanError as error:
+                faults.take(error)
+    checked = Checked(plan, comparison, tuple(survival))
+    if not faults:
+        _labels(checked, faults)
+    faults.settle(PlanError)
+    return checked
 
 
-def _dates(plan: Plan, frame: pd.DataFrame, faults: _check.Faults) -> pd.DataFrame:
-    """Return the frame with the time column as dates, if the plan counts time from dates."""
-    roles = plan.roles
-    column = frame[roles.time]
-    if pd.api.types.is_numeric_dtype(column.dtype):
-        return frame
-    days = pd.to_datetime(column, format="%Y-%m-%d", errors="coerce")
-    bad = days.isna() & column.notna()
-    if bad.any():
-        first = column[bad].iloc[0]
-        # The first line of a file names the columns, so row 0 stands on line 2.
-        lines = _check.rows(int(k) + 2 for k in np.flatnonzero(bad.to_numpy())).replace("row", "line", 1)
-        fault = f"the column holds text such as {first!r} ({lines})"
-        faults.add("time", roles.time, fault, "write numbers, or dates as YYYY-MM-DD with time_unit")
-    elif roles.time_unit is None:
-        faults.add(
-            "time", roles.time, "the column holds dates, not numbers", 'write time_unit = "months" under [roles]'
-        )
-    return frame.assign(**{roles.time: days})
-
-
-def _design(plan: Plan, frame: pd.DataFrame, name: str) -> tuple[GrowthDesign, Choice]:
-    roles, asked = plan.roles, plan.analysis
-    columns = {part: getattr(roles, part) for part in ("time", "patient", "cohort", "reference", "baseline")}
-    options = {"shape": asked.shape, "adjust": asked.adjust, "groups": asked.groups, "missing": asked.missing}
-    design, choice = choose(frame, name, asked.model, columns | options | {"time_unit": roles.time_unit})
-    faults = _check.Faults()
-    for t in asked.at:
-        if t == design.baseline:
-            faults.add("at", t, "this is the baseline; nothing has changed yet")
-            continue
+def _frames(plan: Plan, faults: _check.Faults) -> dict[str, pd.DataFrame]:
+    """Return every table of a plan, each read once; one that cannot be read is a fault."""
+    wanted: dict[str, tuple[str, Data]] = {}
+    if plan.comparison is not None:
+        wanted[repr(plan.comparison.data)] = ("[data] file", plan.comparison.data)
+    for asked in plan.survival:
+        wanted.setdefault(repr(asked.data), (f"{asked.shown} file", asked.data))
+    frames = {}
+    for key, (name, data) in wanted.items():
         try:
-            design.seen_at([t], "at", range(len(design.cohorts)))
-        except DataError as error:
+            frames[key] = read(data, plan.where(data), name)
+        except PlanError as error:
             faults.take(error)
-    faults.settle()
-    return design, choice
+    return frames
 
 
-def _labels(plan: Plan, frame: pd.DataFrame, faults: _check.Faults) -> None:
-    known = [*map(str, frame.columns), *map(str, frame[plan.roles.cohort].dropna().unique())]
-    for name in plan.labels:
+def _labels(checked: Checked, faults: _check.Faults) -> None:
+    known = [name for part in checked.parts for name in part.names]
+    what = "neither a column nor a " + ("value of one" if checked.survival else "cohort")
+    for name in checked.plan.labels:
         if name not in known:
-            faults.say(f"[labels] {name}: neither a column nor a cohort{_check.nearest(name, known)}")
+            faults.say(f"[labels] {name}: {what}{_check.nearest(name, known)}")

@@ -15,7 +15,8 @@ from implstats._check import Faults
 from implstats.design.time import UNIT_DAYS
 from implstats.errors import DataError
 
-__all__ = ["Codes", "all_missing", "codes", "drop_missing", "elapsed", "first_rows", "numeric", "repeated", "varying"]
+__all__ = ["Codes", "all_missing", "codes", "drop_missing", "elapsed", "first_rows", "nobodys", "numeric"]
+__all__ += ["repeated", "varying"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
@@ -159,3 +160,20 @@ def repeated(first: Ints, second: Ints, sizes: Sequence[int]) -> NDArray[np.intp
     elif np.all(np.diff(key) > 0):
         return np.zeros(0, dtype=np.intp)
     return np.flatnonzero(pd.Series(key).duplicated().to_numpy())
+
+
+def nobodys(column: pd.Series[Any], label: Any) -> tuple[str, str] | None:
+    """Return fault and remedy of a label of no event that no row has; None where there is nothing to complain of.
+
+    Everybody may have had an event: a categorical that knows the label says so, and so does 0 beside whole numbers
+    above it. Any other label that is nobody's is more often a slip.
+    """
+    declared = isinstance(column.dtype, pd.CategoricalDtype) and label in column.cat.categories
+    levels = codes(column.dropna()).levels
+    counted = all(isinstance(v, int | float | np.number) and float(v).is_integer() and v > 0 for v in levels)
+    zero = isinstance(label, int | float | np.number) and label == 0
+    if label in levels or declared or (counted and zero):
+        return None
+    near = _check.nearest(label, levels)
+    remedy = "if nobody is censored, make the column a pandas Categorical that has this level too"
+    return f"no row of {column.name} has it{near}", "" if near.endswith("?") else remedy

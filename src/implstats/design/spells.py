@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from implstats import _check
 from implstats._check import Faults
 from implstats.design import rhs
-from implstats.design.frames import codes, drop_missing, numeric
+from implstats.design.frames import codes, drop_missing, nobodys, numeric
 from implstats.errors import DataError
 from implstats.results import Sample, lock
 
@@ -167,7 +167,7 @@ def spells(frame: pd.DataFrame, roles: SpellRoles, *, missing: str = "drop", fau
         tuple(names),
         encoding,
         levels,
-        used.index,
+        used.index.copy(),
         {c: used[c].array.copy() for c in named} | {roles.duration: exit_, roles.event: used[roles.event].array.copy()},
         Sample(len(frame), len(used), dropped, sizes),
         tuple(notes),
@@ -232,6 +232,8 @@ def _complete(
     kept, dropped = drop_missing(masks, missing, frame.index)
     if not kept.any():
         raise DataError(f"duration={_check.show(roles.duration)}: no row has all its columns; {', '.join(dropped)}")
+    if kept.all():
+        return frame, dict(values), dropped
     return frame.loc[kept], {k: v[kept] for k, v in values.items()}, dropped
 
 
@@ -253,11 +255,8 @@ def _events(used: pd.DataFrame, roles: SpellRoles, faults: Faults) -> tuple[Ints
             )
             return np.zeros(len(used), dtype=np.intp), ("event",)
         return np.array(coded.levels, dtype=np.intp)[coded.of_row], ("event",)
-    declared = list(column.cat.categories) if isinstance(column.dtype, pd.CategoricalDtype) else coded.levels
-    if roles.censored not in declared:
-        # Everybody may have had an event, which a categorical can say; a label that is nobody's is more often a slip.
-        near = _check.nearest(roles.censored, coded.levels)
-        faults.add("censored", roles.censored, f"no row of {roles.event} has it{near}")
+    if roles.censored not in coded.levels and (wrong := nobodys(column, roles.censored)):
+        faults.add("censored", roles.censored, *wrong)
         return np.zeros(len(used), dtype=np.intp), ("event",)
     causes = [v for v in coded.levels if v != roles.censored]
     place = {v: k + 1 for k, v in enumerate(causes)} | {roles.censored: 0}
@@ -328,10 +327,10 @@ def _rows_of_one(
         faults.add("id", roles.id, f"rows of {who} overlap ({_check.rows(used.index[rows])})", remedy)
     said = []
     if gaps := len(np.unique(person[order[1:]][same][start > end])):
-        said.append(f"{gaps} of {roles.id} have gaps between their rows; nobody is at risk within a gap")
+        said.append(f"{gaps} {roles.id}{'s' * (gaps > 1)} with gaps between rows; nobody is at risk within a gap")
     again = len(np.unique(person[order[1:]][same][event[order[:-1]][same] > 0]))
     if again:
-        said.append(f"{again} of {roles.id} are at risk again after an event (recurrent events)")
+        said.append(f"{again} {roles.id}{'s' * (again > 1)} at risk again after an event (recurrent events)")
     return said
 
 

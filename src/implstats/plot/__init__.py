@@ -4,12 +4,15 @@ from implstats.plot.balance import balance
 from implstats.plot.cohorts import cohorts, placebo
 from implstats.plot.diagnose import influence, quantiles
 from implstats.plot.effects import coefficients, effect_forest
+from implstats.plot.hazard import hazard
 from implstats.plot.incidence import incidence
 from implstats.plot.models import missingness, random_effects, residuals
 from implstats.plot.phases import phases
 from implstats.plot.power import power
 from implstats.plot.programmes import programmes
+from implstats.plot.proportional import schoenfeld
 from implstats.plot.ratings import ratings
+from implstats.plot.ratios import hazard_ratios
 from implstats.plot.sensitivity import leave_one_out, natural_change
 from implstats.plot.survival import log_log, survival
 from implstats.plot.tipping import tipping
@@ -20,6 +23,8 @@ __all__ = [
     "coefficients",
     "cohorts",
     "effect_forest",
+    "hazard",
+    "hazard_ratios",
     "incidence",
     "influence",
     "leave_one_out",
@@ -34,6 +39,7 @@ __all__ = [
     "random_effects",
     "ratings",
     "residuals",
+    "schoenfeld",
     "survival",
     "tipping",
     "trajectories",

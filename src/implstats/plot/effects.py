@@ -14,7 +14,7 @@ from implstats.errors import DataError
 from implstats.growth import CohortModel
 from implstats.growth.fixed import FixedEffects
 from implstats.plot import style
-from implstats.plot.forest import Line, direction, forest
+from implstats.plot.forest import Line, direction, forest, term_words
 from implstats.study import CohortComparison
 
 __all__ = ["coefficients", "effect_forest"]
@@ -202,7 +202,7 @@ def coefficients(
         numbers = style.with_interval(row["estimate"], low, high)
         lines.append(
             Line(
-                _term(str(row["term"]), words),
+                term_words(str(row["term"]), words),
                 "estimate",
                 row["estimate"] / unit,
                 low / unit,
@@ -337,24 +337,3 @@ def _share(row: Mapping[str, Any]) -> str:
     if row["set"] != "bounded" or not (math.isfinite(row["share_low"]) and math.isfinite(row["share_high"])):
         return f"{share} %, {NOT_BOUNDED}"
     return f"{share} % [{style.percent(row['share_low'])}, {style.percent(row['share_high'])}]"
-
-
-def _term(term: str, words: Mapping[Any, str]) -> str:
-    """Return a term as people read it: 'month × cohort during' for month:cohort[during]."""
-    if term in words:
-        return style.wrapped(words[term], 44)
-    parts, depth, start = [], 0, 0
-    for k, letter in enumerate(term):
-        depth += (letter in "([") - (letter in ")]")
-        if letter == ":" and depth == 0:
-            parts.append(term[start:k])
-            start = k + 1
-    parts.append(term[start:])
-    said = []
-    for part in parts:
-        name, bracket, level = part.partition("[")
-        if bracket and level.endswith("]") and "(" not in name:
-            said.append(f"{style.named(words, name)} {style.named(words, level[:-1])}")
-        else:
-            said.append("intercept" if part == "(Intercept)" else style.named(words, part))
-    return style.wrapped(" × ".join(said), 44)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from implstats.plot import parts, style
 
-__all__ = ["Line", "direction", "forest"]
+__all__ = ["Line", "direction", "forest", "term_words"]
 
 ROW = 0.235
 """Height of a line of a forest, in inches."""
@@ -161,9 +162,9 @@ def _numbers(ax: Axes, lines: list[Line], middle: NDArray[Any], heads: tuple[str
         left += size + 14
 
 
-def direction(ax: Axes) -> None:
-    """Write under the axis which side of zero is worse and which is better."""
-    for text, side, shift in (("← worse", "right", -5), ("better →", "left", 5)):
+def direction(ax: Axes, low: str = "worse", high: str = "better") -> None:
+    """Write under the axis what lies on either side of zero."""
+    for text, side, shift in ((f"← {low}", "right", -5), (f"{high} →", "left", 5)):
         ax.annotate(
             text,
             (0.0, 0.0),
@@ -178,3 +179,24 @@ def direction(ax: Axes) -> None:
             annotation_clip=False,
             gid="direction",
         )
+
+
+def term_words(term: str, words: Mapping[Any, str]) -> str:
+    """Return a term as people read it: 'month × cohort during' for month:cohort[during]."""
+    if term in words:
+        return style.wrapped(words[term], 44)
+    parts, depth, start = [], 0, 0
+    for k, letter in enumerate(term):
+        depth += (letter in "([") - (letter in ")]")
+        if letter == ":" and depth == 0:
+            parts.append(term[start:k])
+            start = k + 1
+    parts.append(term[start:])
+    said = []
+    for part in parts:
+        name, bracket, level = part.partition("[")
+        if bracket and level.endswith("]") and "(" not in name:
+            said.append(f"{style.named(words, name)} {style.named(words, level[:-1])}")
+        else:
+            said.append("intercept" if part == "(Intercept)" else style.named(words, part))
+    return style.wrapped(" × ".join(said), 44)

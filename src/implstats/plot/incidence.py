@@ -9,12 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from implstats import _check
-from implstats.errors import DataError
 from implstats.plot import parts, style
 from implstats.survival.competing import CumulativeIncidence
 
@@ -97,7 +95,7 @@ def incidence(
     rows_under = 1 if stacked else len(groups)
     size = (5.6 if len(shown) == 1 else 4.7, 3.7 + 0.15 * rows_under * at_risk)
     axes = parts.panels(ax, len(shown), size, what="group" if stacked else "cause")
-    draw = _Panel(result, words, table, _asked(times, float(table["time"].max())), at_risk)
+    draw = _Panel(result, words, table, style.asked_times(times, float(table["time"].max())), at_risk)
     highest = 1.0 if stacked else min(1.0, float(table[["estimate", "conf_high"]].max().max()))
     for panel, name in zip(axes, shown, strict=True):
         parts.dress(panel)
@@ -107,18 +105,6 @@ def incidence(
         else:
             draw.lines(panel, name, result.level if level is None else level)
     return axes[0] if len(axes) == 1 else parts.array_of(axes)
-
-
-def _asked(times: Any, last: float) -> list[float]:
-    if times is None:
-        return style.round_times(0.0, last)
-    asked = _check.at(times, "times")
-    if asked[0] < 0 or asked[-1] > last:
-        wrong = asked[0] if asked[0] < 0 else asked[-1]
-        raise DataError(
-            f"times={_check.show(wrong)}: outside of the follow-up, which runs from 0 to {_check.show(last)}"
-        )
-    return asked
 
 
 class _Panel:
@@ -135,8 +121,7 @@ class _Panel:
         self.result, self.words, self.table, self.times, self.under = result, words, table, times, under
         self.last = float(table["time"].max())
         self.groups, self.causes = (table[column].drop_duplicates().tolist() for column in ("group", "cause"))
-        by = result.call.get("by")
-        self.names = {g: words.get(g, g if isinstance(g, str) else f"{by} {_check.show(g)}") for g in self.groups}
+        self.names = style.group_names(result, words, self.groups)
 
     def lines(self, ax: Axes, cause: Any, level: float) -> None:
         """Draw one cause of all groups, or all causes of the only group, with bands."""
@@ -148,8 +133,7 @@ class _Panel:
         self._under(ax, self.groups, looks if cause is not None else {self.groups[0]: style.looks([0])[0]})
         what = f"of {style.named(self.words, cause)}" if cause is not None else f"({self._event()})"
         parts.beside(ax, f"cumulative incidence {what}")
-        keys: list[Any] = [Line2D([], [], color=k.colour, linestyle=k.dash, linewidth=1.8) for k in looks.values()]
-        keys.append(Patch(facecolor=style.FAINT, alpha=0.3, linewidth=0))
+        keys = [*map(parts.line_key, looks.values()), parts.band_key()]
         names = [self.names[g] for g in over] if cause is not None else [style.named(self.words, c) for c in over]
         parts.legend_above(ax, keys, [*names, f"{100 * level:g} % interval"])
 
@@ -190,7 +174,7 @@ class _Panel:
         ax.set_xticks(ticks, [style.tick(t) for t in ticks])
         over = style.named(self.words, self.result.duration)
         if not self.under:
-            ax.set_xlabel(style.wrapped(over, 60), fontsize=style.NORMAL, color=style.INK)
+            parts.under_the_axis(ax, over)
             return
         plain = {g: replace(looks[g], marker="") for g in groups}
         names = self.names if len(groups) > 1 else dict.fromkeys(groups, "")
@@ -201,16 +185,5 @@ class _Panel:
 def _line(ax: Axes, rows: pd.DataFrame, look: style.Look, name: str) -> None:
     time, share = (np.append(0.0, rows[column]) for column in ("time", "estimate"))
     low, high = (np.append(np.nan, rows[column]) for column in ("conf_low", "conf_high"))
-    ax.fill_between(
-        time,
-        low,
-        high,
-        where=np.isfinite(low).tolist(),
-        step="post",
-        facecolor=(look.colour, 0.16),
-        edgecolor=(look.colour, 0.7),
-        linewidth=0.5,
-        linestyle=look.dash,
-        gid=f"band: {name}",
-    )
+    parts.band(ax, time, low, high, look, name, steps=True)
     ax.step(time, share, where="post", color=look.colour, linestyle=look.dash, linewidth=1.8, gid=f"incidence: {name}")

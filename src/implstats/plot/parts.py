@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.offsetbox import AnnotationBbox, DrawingArea
+from matplotlib.patches import Patch
 from matplotlib.ticker import ScalarFormatter
 from matplotlib.transforms import Transform, offset_copy
 from numpy.typing import NDArray
@@ -68,12 +69,13 @@ def beside(ax: Axes, text: str) -> None:
     ax.set_ylabel(wrapped(text, max(16, int(tall / 5.3))), fontsize=NORMAL, color=INK)
 
 
-def title(ax: Axes, text: str) -> None:
-    """Write a title over the left edge, in as many lines as the width of the axes asks for."""
+def title(ax: Axes, *sentences: str) -> None:
+    """Write a title over the left edge, each sentence in as many lines as the width of the axes asks for."""
     figure = ax.get_figure(root=True)
     assert figure is not None
     wide = ax.get_position().width * figure.get_size_inches()[0] * 72 * 1.15
-    ax.set_title(wrapped(text, max(20, int(wide / 5.2))), fontsize=NORMAL, loc="left", color=INK, pad=6)
+    text = "\n".join(wrapped(sentence, max(20, int(wide / 5.2))) for sentence in sentences)
+    ax.set_title(text, fontsize=NORMAL, loc="left", color=INK, pad=6)
 
 
 def refuse_panel(ax: Axes, outcome: str, why: str) -> None:
@@ -138,6 +140,16 @@ def key(look: Look) -> Line2D:
     return Line2D([], [], color=look.colour, linestyle=look.dash, marker=look.marker, markersize=5, linewidth=1.8)
 
 
+def line_key(look: Look) -> Line2D:
+    """Return the legend's sample of a line without markers."""
+    return Line2D([], [], color=look.colour, linestyle=look.dash, linewidth=1.8)
+
+
+def band_key() -> Patch:
+    """Return the legend's sample of a band."""
+    return Patch(facecolor=FAINT, alpha=0.3, linewidth=0)
+
+
 def bar_key() -> Line2D:
     """Return the legend's sample of an error bar."""
     return Line2D([], [], color=FAINT, marker="|", markersize=9, markeredgewidth=1.3, linestyle="")
@@ -151,6 +163,46 @@ def hollow_key() -> Line2D:
 def thin_key() -> Line2D:
     """Return the legend's sample of one patient's values."""
     return Line2D([], [], color=FAINT, linewidth=0.6)
+
+
+def band(ax: Axes, x: Any, low: Any, high: Any, look: Look, name: str, *, steps: bool = False) -> None:
+    """Draw the intervals about a line as a band with its colour and line style; where an end is missing there is none.
+
+    Steps hold their value until the next time.
+    """
+    ax.fill_between(
+        x,
+        low,
+        high,
+        where=np.isfinite(low).tolist(),
+        step="post" if steps else None,
+        facecolor=(look.colour, 0.16),
+        edgecolor=(look.colour, 0.7),
+        linewidth=0.5,
+        linestyle=look.dash,
+        gid=f"band: {name}",
+    )
+
+
+def joined(ax: Axes, x: Any, y: Any, low: Any, high: Any, look: Look, name: str, what: str) -> None:
+    """Draw estimates with upright intervals, joined by a line."""
+    ax.vlines(x, low, high, color=look.colour, linewidth=1.3, gid=f"bars: {name}")
+    ax.plot(
+        x,
+        y,
+        color=look.colour,
+        linestyle=look.dash,
+        marker=look.marker,
+        markersize=5.5,
+        linewidth=1.8,
+        zorder=4,
+        gid=f"{what}: {name}",
+    )
+
+
+def under_the_axis(ax: Axes, label: str, width: int = 60) -> None:
+    """Write the label of the x axis, in lines of at most so many letters."""
+    ax.set_xlabel(wrapped(label, width), fontsize=NORMAL, color=INK)
 
 
 def better_arrow(ax: Axes, better: str | None) -> None:
@@ -185,18 +237,27 @@ def better_arrow(ax: Axes, better: str | None) -> None:
 
 
 def thinned(
-    times: Sequence[float], ax: Axes, low: float, high: float, counts: Mapping[Any, Mapping[float, int]]
+    times: Sequence[float],
+    ax: Axes,
+    low: float,
+    high: float,
+    counts: Mapping[Any, Mapping[float, Any]],
+    *,
+    room: float = 0.9,
 ) -> list[float]:
-    """Return the times whose labels and counts do not run into each other; the first and the last always."""
+    """Return the times whose labels and counts do not run into each other; the first and the last always.
+
+    They have a share `room` of the width that the axes have now: a layout that is constrained widens them later.
+    """
     figure = ax.get_figure(root=True)
     assert figure is not None
-    room = ax.get_position().width * figure.get_size_inches()[0] * 72 * 0.9
+    points = ax.get_position().width * figure.get_size_inches()[0] * 72 * room
     cells = [*(tick(t) for t in times), *(str(n) for row in counts.values() for n in row.values())]
     need = 8.0 + max(text_width(c, SMALL) for c in {"0" * len(c) for c in cells})
     span = (high - low) or 1.0
     kept = list(times[:1])
     for t in times[1:-1]:
-        if (t - kept[-1]) / span * room >= need and (times[-1] - t) / span * room >= need:
+        if (t - kept[-1]) / span * points >= need and (times[-1] - t) / span * points >= need:
             kept.append(t)
     return [*kept, *times[-1:]] if len(times) > 1 else kept
 
@@ -204,7 +265,7 @@ def thinned(
 def counts_under(
     ax: Axes,
     times: Sequence[float],
-    counts: Mapping[Any, Mapping[float, int]],
+    counts: Mapping[Any, Mapping[float, Any]],
     words: Mapping[Any, str],
     seen: Mapping[Any, Look],
     head: str,

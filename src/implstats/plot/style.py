@@ -114,6 +114,17 @@ def named(labels: Mapping[Any, str], name: Hashable) -> str:
     return str(labels.get(name, name))
 
 
+def group_names(result: Any, labels: Mapping[Any, str], groups: Iterable[Any]) -> dict[Any, str]:
+    """Return what the reader is shown for each group of a survival result: a number stands after its column.
+
+    The one group of a result without groups has no name.
+    """
+    by = result.call.get("by")
+    if by is None:
+        return dict.fromkeys(groups, "")
+    return {g: labels.get(g, g if isinstance(g, str) else f"{by} {_check.show(g)}") for g in groups}
+
+
 def time_word(result: Any, labels: Mapping[Any, str]) -> str:
     """Return the name of the time axis with its unit."""
     unit = result.call.get("time_unit")
@@ -182,6 +193,27 @@ def round_times(low: float, high: float) -> list[float]:
     """Return some five round times within a range."""
     inside = [float(t) for t in MaxNLocator(5).tick_values(low, high) if low <= t <= high]
     return inside or [low, high]
+
+
+def asked_times(times: Any, last: float) -> list[float]:
+    """Return times within the follow-up that get a tick: those asked for, or some five round ones."""
+    if times is None:
+        return round_times(0.0, last)
+    asked = _check.at(times, "times")
+    if asked[0] < 0 or asked[-1] > last:
+        wrong = asked[0] if asked[0] < 0 else asked[-1]
+        raise DataError(
+            f"times={_check.show(wrong)}: outside of the follow-up, which runs from 0 to {_check.show(last)}"
+        )
+    return asked
+
+
+def log_ticks(low: float, high: float) -> list[float]:
+    """Return 1, 2, 5, 10, 20, 50, ... within a range, or powers of ten of a long one; its ends if it holds too few."""
+    powers = range(math.floor(math.log10(low)), math.floor(math.log10(high)) + 1)
+    steps = (1, 2, 5) if len(powers) < 5 else (1,)
+    found = [k * 10.0**p for p in powers for k in steps if low <= k * 10.0**p <= high]
+    return found if len(found) > 1 else [low, high]
 
 
 def last_visits(result: CohortModel) -> dict[Any, NDArray[np.float64]]:

@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 from matplotlib.ticker import NullFormatter
 
 from implstats import _check
@@ -85,7 +84,7 @@ def survival(
     _check.flag("censored", censored)
     table = curves.tidy(level=level)
     last = float(table["time"].max())
-    asked = _times(times, last)
+    asked = style.asked_times(times, last)
     groups = table["group"].drop_duplicates().tolist()
     looks = style.looks(groups)
     (panel,) = parts.panels(ax, 1, (5.6, 3.7 + 0.15 * len(groups) * at_risk))
@@ -98,14 +97,14 @@ def survival(
     ticks = parts.thinned(asked, panel, *panel.get_xlim(), counts) if at_risk else asked
     panel.set_xticks(ticks, [style.tick(t) for t in ticks])
     parts.beside(panel, f"share without the event ({style.named(words, curves.event)})")
-    names = {g: words.get(g, _name(curves, g)) for g in groups}
+    names = style.group_names(curves, words, groups)
     over = style.named(words, curves.duration)
     if at_risk:
         plain = {g: replace(look, marker="") for g, look in looks.items()}
         head = "at risk, sum of weights" if curves.spells.weighted else "at risk"
         parts.counts_under(panel, ticks, counts, names, plain, head, over)
     else:
-        panel.set_xlabel(style.wrapped(over, 60), fontsize=style.NORMAL, color=style.INK)
+        parts.under_the_axis(panel, over)
     _legend(panel, looks, names, curves.level if level is None else level, censored and bool(table["censored"].any()))
     return panel
 
@@ -151,8 +150,7 @@ def log_log(curves: SurvivalCurves, *, ax: Axes | None = None, labels: Mapping[A
     """
     words = _checked("log_log", curves, labels)
     table = curves.tidy()
-    inner = table[(table["estimate"] > 0) & (table["estimate"] < 1)]
-    if inner.empty:
+    if not table["estimate"].between(0, 1, inclusive="neither").any():
         raise DataError("log_log: no curve comes between 1 and 0, so none has a logarithm to draw")
     looks = style.looks(table["group"].drop_duplicates().tolist())
     (panel,) = parts.panels(ax, 1, (5.6, 3.9))
@@ -161,32 +159,33 @@ def log_log(curves: SurvivalCurves, *, ax: Axes | None = None, labels: Mapping[A
     panel.xaxis.set_minor_formatter(NullFormatter())
     drawn = {}
     for name, look in looks.items():
-        rows = inner[inner["group"] == name]
-        if rows.empty:
-            continue
-        drawn[name] = look
-        panel.step(
-            rows["time"],
-            np.log(-np.log(rows["estimate"])),
-            where="post",
-            color=look.colour,
-            linestyle=look.dash,
-            linewidth=1.6,
-            gid=f"log-log: {name}",
-        )
-    low, high = float(inner["time"].min()), float(inner["time"].max())
+        times, logs = _log_log_of(table[table["group"] == name])
+        if times:
+            drawn[name] = look
+            style_of: dict[str, Any] = {"color": look.colour, "linestyle": look.dash, "linewidth": 1.6}
+            panel.step(times, logs, where="post", gid=f"log-log: {name}", **style_of)
+    # A range of less than 2, a hazard ratio of 7, would make much of little.
+    middle, half = sum(panel.get_ylim()) / 2, np.ptp(panel.get_ylim()) / 2
+    panel.set_ylim(middle - max(half, 1.0), middle + max(half, 1.0))
+    low, high = panel.dataLim.x0, panel.dataLim.x1
     panel.set_xlim(low / 1.08, high * 1.08)
-    ticks = _log_ticks(low, high)
+    ticks = style.log_ticks(low, high)
     panel.set_xticks(ticks, [style.tick(t) for t in ticks])
-    panel.set_xlabel(
-        style.wrapped(f"{style.named(words, curves.duration)} (logarithmic scale)", 60),
-        fontsize=style.NORMAL,
-        color=style.INK,
-    )
+    parts.under_the_axis(panel, f"{style.named(words, curves.duration)} (logarithmic scale)")
     parts.beside(panel, f"log(−log share without the event ({style.named(words, curves.event)}))")
-    names = [words.get(g, _name(curves, g)) for g in drawn]
-    parts.legend_above(panel, [_key(look) for look in drawn.values()], names)
+    if len(looks) > 1:
+        names = style.group_names(curves, words, drawn)
+        parts.legend_above(panel, [parts.line_key(look) for look in drawn.values()], list(names.values()))
     return panel
+
+
+def _log_log_of(rows: pd.DataFrame) -> tuple[list[float], list[float]]:
+    """Return times at which a curve lies between 1 and 0, and log(-log) of it; up to the time when it falls to 0."""
+    inner = rows[(rows["estimate"] > 0) & (rows["estimate"] < 1)]
+    times, logs = inner["time"].tolist(), np.log(-np.log(inner["estimate"])).tolist()
+    if fallen := rows.loc[rows["estimate"] == 0, "time"].tolist()[: len(times)]:
+        times, logs = [*times, fallen[0]], [*logs, logs[-1]]
+    return times, logs
 
 
 def _checked(who: str, curves: object, labels: object) -> Mapping[Any, str]:
@@ -196,37 +195,11 @@ def _checked(who: str, curves: object, labels: object) -> Mapping[Any, str]:
     return words
 
 
-def _times(times: Any, last: float) -> list[float]:
-    if times is None:
-        return style.round_times(0.0, last)
-    asked = _check.at(times, "times")
-    if asked[0] < 0 or asked[-1] > last:
-        wrong = asked[0] if asked[0] < 0 else asked[-1]
-        raise DataError(f"times={_check.show(wrong)}: outside of the curves, which run from 0 to {_check.show(last)}")
-    return asked
-
-
-def _name(curves: SurvivalCurves, label: Any) -> str:
-    by = curves.call.get("by")
-    return str(label) if isinstance(label, str) or by is None else f"{by} {_check.show(label)}"
-
-
 def _draw(ax: Axes, rows: pd.DataFrame, look: style.Look, name: str, *, censored: bool) -> None:
     time, share = (np.concatenate([[start], rows[c]]) for start, c in ((0.0, "time"), (1.0, "estimate")))
     # A band goes on until its line falls to zero.
     low, high = (pd.Series([1.0, *rows[c]]).ffill(limit=1).to_numpy() for c in ("conf_low", "conf_high"))
-    ax.fill_between(
-        time,
-        low,
-        high,
-        where=np.isfinite(low).tolist(),
-        step="post",
-        facecolor=(look.colour, 0.16),
-        edgecolor=(look.colour, 0.7),
-        linewidth=0.5,
-        linestyle=look.dash,
-        gid=f"band: {name}",
-    )
+    parts.band(ax, time, low, high, look, name, steps=True)
     ax.step(time, share, where="post", color=look.colour, linestyle=look.dash, linewidth=1.8, gid=f"survival: {name}")
     left = rows[rows["censored"] > 0]
     if censored and len(left):
@@ -248,24 +221,13 @@ def _counts(curves: SurvivalCurves, times: list[float]) -> dict[Any, dict[float,
     return {g: dict(zip(rows["time"], rows["at_risk"], strict=True)) for g, rows in table.groupby("group", sort=False)}
 
 
-def _key(look: style.Look) -> Line2D:
-    return Line2D([], [], color=look.colour, linestyle=look.dash, linewidth=1.8)
-
-
 def _legend(ax: Axes, looks: Mapping[Any, style.Look], names: Mapping[Any, str], level: float, censored: bool) -> None:
     several = len(looks) > 1
-    handles: list[Any] = [_key(look) for look in looks.values()] if several else []
+    handles: list[Any] = [parts.line_key(look) for look in looks.values()] if several else []
     words = list(names.values()) if several else []
-    handles.append(Patch(facecolor=style.FAINT, alpha=0.3, linewidth=0))
+    handles.append(parts.band_key())
     words.append(f"{100 * level:g} % interval")
     if censored:
         handles.append(Line2D([], [], color=style.FAINT, linestyle="", marker="|", markersize=8, markeredgewidth=1.2))
         words.append("censored")
     parts.legend_above(ax, handles, words)
-
-
-def _log_ticks(low: float, high: float) -> list[float]:
-    """Return 1, 2, 5, 10, 20, 50, ... within a range; both of its ends where it holds fewer than two."""
-    powers = range(int(np.floor(np.log10(low))), int(np.floor(np.log10(high))) + 1)
-    found = [k * 10.0**p for p in powers for k in (1, 2, 5) if low <= k * 10.0**p <= high]
-    return found if len(found) > 1 else [low, high]

@@ -183,21 +183,9 @@ def _draw(ax: Axes, course: _Course, words: Mapping[Any, str], *, spaghetti: boo
                 gid=f"points: {cohort}",
             )
         else:
-            x, y = points["time"].to_numpy(float) + beside, points["estimate"].to_numpy(float)
-            low, high = points["conf_low"].to_numpy(float), points["conf_high"].to_numpy(float)
-            ax.vlines(x, low, high, color=look.colour, linewidth=1.3, gid=f"bars: {cohort}")
-            ax.plot(
-                x,
-                y,
-                color=look.colour,
-                linestyle=look.dash,
-                marker=look.marker,
-                markersize=5.5,
-                linewidth=1.8,
-                zorder=4,
-                gid=f"mean: {cohort}",
-                label=style.literal(style.named(words, cohort)),
-            )
+            x = points["time"].to_numpy(float) + beside
+            y, low, high = (points[c].to_numpy(float) for c in ("estimate", "conf_low", "conf_high"))
+            parts.joined(ax, x, y, low, high, look, str(cohort), "mean")
         if observed:
             _observed(ax, result, cohort, look, beside)
     pad = 0.05 * span if span else 1.0

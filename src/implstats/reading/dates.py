@@ -16,7 +16,7 @@ from implstats.design.time import UNIT_DAYS
 from implstats.errors import DataError
 from implstats.reading.values import Codes, Ranges, is_range, missing_ids, read_rules, whole_numbers
 
-__all__ = ["visits_from_dates"]
+__all__ = ["days_of", "visits_from_dates"]
 
 
 def visits_from_dates(
@@ -174,9 +174,9 @@ def _days_since_origin(frame: pd.DataFrame, patient: str, date: str, origin: Any
     """Return the days from the patient's origin to each visit, with every fault of the dates reported together."""
     faults = Faults()
     missing_ids(frame, patient, faults)
-    days = _days(frame[date], f"date={show(date)}", faults)
+    days = days_of(frame[date], f"date={show(date)}", faults)
     if isinstance(origin, Hashable) and origin in frame.columns:
-        start = _days(frame[origin], f"origin={show(origin)}", faults)
+        start = days_of(frame[origin], f"origin={show(origin)}", faults)
         several = start.groupby(frame[patient].to_numpy()).transform("nunique") > 1
         if several.any():
             who = frame[patient][several.to_numpy()].iloc[0]
@@ -195,7 +195,7 @@ def _days_since_origin(frame: pd.DataFrame, patient: str, date: str, origin: Any
 def _one_day(origin: Any, frame: pd.DataFrame, faults: Faults) -> pd.Series[Any]:
     try:
         said = Faults()
-        day = _days(pd.Series([origin]), "origin", said)
+        day = days_of(pd.Series([origin]), "origin", said)
         said.settle()
     except (DataError, TypeError, ValueError):
         known = nearest(origin, frame.columns)
@@ -204,7 +204,7 @@ def _one_day(origin: Any, frame: pd.DataFrame, faults: Faults) -> pd.Series[Any]
     return pd.Series(day.iloc[0], index=frame.index)
 
 
-def _days(values: pd.Series[Any], here: str, faults: Faults) -> Any:
+def days_of(values: pd.Series[Any], here: str, faults: Faults) -> Any:
     """Return days without time of day, NaT after recording what cannot be read."""
     remedy = "write dates as YYYY-MM-DD"
     if isinstance(values.dtype, pd.DatetimeTZDtype):

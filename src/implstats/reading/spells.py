@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from implstats import _check
 from implstats._check import Faults, nearest, show
+from implstats.design.frames import nobodys
 from implstats.design.time import UNIT_DAYS
 from implstats.errors import DataError
-from implstats.reading.dates import _days
+from implstats.reading.dates import days_of
 from implstats.reading.values import whole_numbers
 
 __all__ = ["day_of_each_row", "days_or_nothing", "one_day", "spells_from_dates"]
@@ -194,14 +195,14 @@ def days_or_nothing(frame: pd.DataFrame, argument: str, column: Hashable, faults
     """Return a column of dates as days, NaN where missing; what cannot be read is recorded."""
     given = frame[column].notna().to_numpy()
     out = np.full(len(frame), np.nan)
-    out[given] = (_days(frame[column][given], f"{argument}={show(column)}", faults) - EPOCH).dt.days
+    out[given] = (days_of(frame[column][given], f"{argument}={show(column)}", faults) - EPOCH).dt.days
     return out
 
 
 def day_of_each_row(frame: pd.DataFrame, argument: str, given: Any, faults: Faults) -> Floats:
     """Return the day of each row, from a column without missing values or one date for all."""
     if isinstance(given, Hashable) and given in frame.columns:
-        return np.array((_days(frame[given], f"{argument}={show(given)}", faults) - EPOCH).dt.days, dtype=float)
+        return np.array((days_of(frame[given], f"{argument}={show(given)}", faults) - EPOCH).dt.days, dtype=float)
     remedy = nearest(given, frame.columns)[2:] if isinstance(given, str) else "today's date is never taken"
     return np.full(len(frame), one_day(argument, given, "neither a column nor a date", remedy, faults))
 
@@ -210,7 +211,7 @@ def one_day(argument: str, given: Any, fault: str, remedy: str, faults: Faults) 
     """Return one date as a day, NaN after recording what is none."""
     try:
         said = Faults()
-        day = _days(pd.Series([given]), argument, said).iloc[0]
+        day = days_of(pd.Series([given]), argument, said).iloc[0]
         said.settle()
     except (DataError, TypeError, ValueError):
         faults.add(argument, given, f"{fault} as YYYY-MM-DD", remedy)
@@ -248,8 +249,8 @@ def _events(frame: pd.DataFrame, event: str | None, censored: Any, days: _Days, 
         fault = f"holds {show(first)} ({_check.rows(frame.index[odd & (values == first)])}), neither 0 nor 1"
         faults.add("event", event, fault, "with causes, say censored=, the value that stands for no event")
         return values
-    if censored is not None and known.all() and not none.any():
-        faults.add("censored", censored, f"no row of {event} has it{nearest(censored, frame[event].unique())}")
+    if censored is not None and known.all() and (wrong := nobodys(frame[event], censored)):
+        faults.add("censored", censored, *wrong)
     dateless = known & ~none & np.isnan(days.ended) & ~np.isnan(days.started)
     if dateless.any():
         fault = f"an event in {_check.rows(frame.index[dateless])}, which have no end"

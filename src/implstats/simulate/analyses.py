@@ -18,7 +18,7 @@ from implstats._core.covariance import STRUCTURES
 from implstats._core.marginal import ByVisit, Covariance
 from implstats._core.replicates import Inferred, Studies, fit_all, random_effects, studies
 from implstats.design import growth_design
-from implstats.design.growth import GrowthDesign, random_columns
+from implstats.design.course import GrowthDesign, random_columns
 from implstats.errors import ConvergenceError, DataError
 from implstats.growth.retained import fieller
 from implstats.results import intervals

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize, special
+from scipy import special
 
 from implstats import _check
 from implstats._core.convergence import Convergence
@@ -16,6 +16,7 @@ from implstats.design.spells import Spells
 from implstats.errors import ConvergenceError, DataError
 from implstats.results import frozen
 from implstats.survival.periods import Baseline, PersonPeriods
+from implstats.survival.separation import columns_that_run_away
 
 __all__ = ["LINKS", "BinomialFit", "SeparatedError", "fit_binomial", "fit_counts", "hazard_of", "rate_of", "slope_of"]
 
@@ -157,21 +158,6 @@ def _by_statsmodels(events: Floats, at_risk: Floats, X: Floats, link: str) -> tu
 
 
 def _separated(events: Floats, at_risk: Floats, X: Floats) -> list[int]:
-    """Return the columns of a direction in which the likelihood rises for ever (Konis' linear programme), or none."""
-    scaled = X / np.abs(X).max(axis=0)
+    """Return the columns of a direction in which the likelihood rises for ever, or none."""
     only, none = events >= at_risk, events == 0
-    signed = np.vstack([scaled[only], -scaled[none]])
-    mixed = scaled[~only & ~none]
-    equal = np.linalg.qr(mixed, mode="r") if len(mixed) else np.zeros((1, X.shape[1]))
-    found = optimize.linprog(
-        -signed.sum(axis=0),
-        A_ub=-signed,
-        b_ub=np.zeros(len(signed)),
-        A_eq=equal,
-        b_eq=np.zeros(len(equal)),
-        bounds=(-1, 1),
-        method="highs",
-    )
-    if found.x is None or float(signed.sum(axis=0) @ found.x) < 1e-7:
-        return []
-    return [int(j) for j in np.flatnonzero(np.abs(found.x) > 1e-7)]
+    return columns_that_run_away(np.vstack([X[only], -X[none]]), X[~only & ~none])

@@ -17,10 +17,10 @@ from implstats._core.competing import Incidence, aalen_johansen
 from implstats._core.events import INTERVALS, intervals, step
 from implstats.design.spells import SpellRoles, Spells, spells
 from implstats.results import Result, Sample, lock
-from implstats.survival.groups import Group, entry_in_words, follow_up_in_words, groups_of, write
+from implstats.survival.groups import Group, entry_in_words, follow_up_in_words, groups_of, listed, write
 from implstats.survival.times import asked, at_risk, round_times
 
-__all__ = ["CumulativeIncidence", "asks_for_censored", "cause_of", "counts_in_words", "cumulative_incidence", "listed"]
+__all__ = ["CumulativeIncidence", "asks_for_censored", "cause_of", "counts_in_words", "cumulative_incidence"]
 
 Floats = NDArray[np.float64]
 
@@ -160,29 +160,28 @@ class CumulativeIncidence(Result):
         return [*lines, *self.spells.notes, *self.sample.in_words()]
 
     def _naive(self) -> list[str]:
-        """Return what 1 - Kaplan-Meier would make of the group and cause where it is farthest off."""
-        worst, said = APART, []
+        """Return what 1 - Kaplan-Meier would make of the group and cause where it is farthest off in the end.
+
+        The end is the last time that every group reaches: beyond, one row more or less moves it by anything.
+        """
+        worst, said, end = APART, [], min(g.last for g in self.groups)
         for group, own in zip(self.groups, self.estimates, strict=True):
-            wrong = 1 - np.prod(1 - own.events / own.at_risk[:, None], axis=0)
-            k = int(np.argmax(wrong - own.incidence[-1]))
-            if wrong[k] - own.incidence[-1, k] > worst:
-                worst = wrong[k] - own.incidence[-1, k]
+            until = own.time <= end
+            wrong = 1 - np.prod(1 - own.events[until] / own.at_risk[until, None], axis=0)
+            right = own.incidence[until][-1] if until.any() else np.zeros(len(self.causes))
+            k = int(np.argmax(wrong - right))
+            if wrong[k] - right[k] > worst:
+                worst = wrong[k] - right[k]
                 where = f"{group.name}: " if len(self.groups) > 1 else ""
                 said = [
                     f"1 - Kaplan-Meier would take other causes for censoring, and say {wrong[k]:.3f} for "
-                    f"{own.incidence[-1, k]:.3f} ({where}{self.causes[k]} by {write(float(own.time[-1]))}): it answers "
-                    "for a world in which nothing else ends a spell"
+                    f"{right[k]:.3f} ({where}{self.causes[k]} by {write(float(end))}): it answers for a world in which "
+                    "nothing else ends a spell"
                 ]
         return said
 
     def _shown(self) -> pd.DataFrame:
         return self.at(round_times(max(g.last for g in self.groups)))
-
-
-def listed(labels: Sequence[Any]) -> str:
-    """Return labels as a sentence names them."""
-    words = [str(v) for v in labels]
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
 def counts_in_words(found: Spells, g: int, group: Group, more: str = "") -> str:
@@ -296,7 +295,10 @@ def asks_for_censored(event: Hashable, censored: Any, faults: Faults) -> None:
 
 
 def cause_of(found: Spells, cause: Any, faults: Faults) -> int:
-    """Return the code of a cause, 0 with a fault if there is none of this name."""
+    """Return the code of a cause, 0 with a fault if there is no event, or no cause of this name."""
+    if not found.event.any():
+        faults.add("event", found.event_name, "no event in any row", "without events nothing can be compared")
+        return 0
     if cause not in found.causes:
         faults.add("cause", cause, f"no cause in {found.event_name}{_check.nearest(cause, found.causes)}")
         return 0

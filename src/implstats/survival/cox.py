@@ -20,6 +20,7 @@ from implstats.errors import BoundaryWarning, ConvergenceError, DataError
 from implstats.survival.groups import several
 from implstats.survival.hazard_profiles import Fitted
 from implstats.survival.hazards import CoxResult
+from implstats.survival.profiles import no_finite_estimate, same_for_everybody
 
 __all__ = ["fit_cox"]
 
@@ -180,6 +181,9 @@ def _check_options(options: Mapping[str, Any], faults: Faults) -> None:
 
 def _events(found: Spells, cause: Any, faults: Faults) -> Any:
     """Return which rows have the event whose hazard is modelled."""
+    if not found.event.any():
+        faults.add("event", found.event_name, "no event in any row", "without events there is no hazard to compare")
+        faults.settle()
     several_causes = found.causes != ("event",)
     if several_causes and cause is None and len(found.causes) > 1:
         listed = ", ".join(_check.show(c) for c in found.causes)
@@ -193,10 +197,7 @@ def _events(found: Spells, cause: Any, faults: Faults) -> Any:
             faults.add("cause", cause, f"no such cause{_check.nearest(cause, found.causes)}")
         else:
             code = found.causes.index(cause) + 1
-    happened = found.event == code
-    if not happened.any() and not faults:
-        faults.add("event", found.event_name, "no event in any row", "without events there is no hazard to compare")
-    return happened
+    return found.event == code
 
 
 def _fitted(call: Mapping[str, Any], found: Spells, happened: Any) -> CoxResult:
@@ -214,7 +215,7 @@ def _fitted(call: Mapping[str, Any], found: Spells, happened: Any) -> CoxResult:
     try:
         fit = _engine(model, found, call["penalty"], call["frailty"])
     except AliasedError as error:
-        raise _aliased(found, error.columns) from None
+        raise same_for_everybody(found, error.columns) from None
     except TooManyTiesError as error:
         raise DataError(f"ties='exact': {error}; use ties='efron'") from None
     except ConvergenceError as error:
@@ -236,7 +237,8 @@ def _somebody_left(model: cox.Model, found: Spells, happened: Any) -> None:
     if (risk.sums(np.ones(len(risk.row))) > events + 0.5).any():
         return
     argument, count = f"event={_check.show(found.event_name)}", int(happened.sum())
-    when = f"all {count} events are at {_check.show(risk.time[0])}, of all who were at risk"
+    what = "the only event is" if count == 1 else f"all {count} events are"
+    when = f"{what} at {_check.show(risk.time[0])}, of all who were at risk"
     if len(risk.time) > 1:
         when = f"at all {len(risk.time)} event times, all who were at risk had the event"
     raise DataError(f"{argument}: {when}; nobody is left to compare them with")
@@ -252,29 +254,10 @@ def _engine(model: cox.Model, found: Spells, penalty: str | float | None, column
     return cox.fit(model, float(penalty) * found.X.var(axis=0, ddof=1))
 
 
-def _aliased(found: Spells, columns: Sequence[int]) -> DataError:
-    """Return the complaint about terms that no event can tell anything about, by name."""
-    wrong = ", ".join(_check.show(found.names[j]) for j in columns)
-    return DataError(
-        f"{wrong}: the same for everybody at risk at every event, or a linear combination of the other terms; "
-        "drop it, or merge categories"
-    )
-
-
 def _unbounded(found: Spells, happened: Any, call: Mapping[str, Any], error: ConvergenceError) -> ConvergenceError:
     """Return the engine's complaint with the terms by name, and what to do."""
-    columns = error.record.get("columns")
-    if columns is None:
-        return error
-    wrong = ", ".join(_check.show(found.names[j]) for j in columns)
-    what, remedy = "no finite estimate", "penalty='firth' gives a finite one"
-    if len(columns) > 1:
-        what, remedy = "no finite estimates", "penalty='firth' gives finite ones"
+    plural = len(error.record.get("columns", ())) > 1
+    remedy = f"penalty='firth' gives {'finite ones' if plural else 'a finite one'}"
     given = [k for k in ("frailty", "cluster") if call[k] is not None]
     remedy += f" without {given[0]}=, or merge categories" if given else ", or merge categories"
-    record = {**error.record, "terms": [found.names[j] for j in columns]}
-    return ConvergenceError(
-        f"{wrong}: {what}; with {int(happened.sum())} events the likelihood rises for ever, as where one group has "
-        f"all the events or none; {remedy}",
-        record,
-    )
+    return no_finite_estimate(found, int(happened.sum()), error, remedy)

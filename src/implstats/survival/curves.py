@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,9 @@ from implstats.errors import DataError
 from implstats.results import Result, Sample, lock
 from implstats.survival import second_opinion
 from implstats.survival.groups import Group, entry_in_words, follow_up_in_words, groups_of, one_event, write
+from implstats.survival.rates import rates_between, stretches
 from implstats.survival.rmst import RMST, restricted_means
+from implstats.survival.times import asked, at_risk, round_times
 
 __all__ = ["SurvivalCurves", "survival_curves"]
 
@@ -93,8 +94,8 @@ class SurvivalCurves(Result):
         level : float, optional
             Level of the intervals; by default the one asked for when the curves were made.
         """
-        asked, z = _times(times), _normal(self.level if level is None else level)
-        return pd.concat([self._part(k, asked, z) for k in range(len(self.groups))], ignore_index=True)
+        when, z = asked(times), _normal(self.level if level is None else level)
+        return pd.concat([self._part(k, when, z) for k in range(len(self.groups))], ignore_index=True)
 
     def _part(self, k: int, times: Floats, z: float) -> pd.DataFrame:
         group, curve = self.groups[k], self.groups[k].curve
@@ -103,12 +104,11 @@ class SurvivalCurves(Result):
         survival[(times > group.last) & (survival > 0)] = np.nan
         log_sd[~(survival > 0)] = np.nan
         low, high = intervals(survival, log_sd, self.interval, z)
-        at_risk = self._counted(_at_risk(self.spells, k, times))
         return pd.DataFrame(
             {
                 "group": [group.label] * len(times),
                 "time": times,
-                "at_risk": at_risk,
+                "at_risk": self._counted(at_risk(self.spells, k, times)),
                 "estimate": survival,
                 "std_error": survival * log_sd,
                 "conf_low": low,
@@ -122,18 +122,63 @@ class SurvivalCurves(Result):
         At risk at t: entered before t, or at 0 where t is 0, and not gone before t. Events and censorings at t count
         as seen by then. Sums of weights where there are any.
         """
-        asked, parts = _times(times), []
+        when, parts = asked(times), []
         for k, g in enumerate(self.groups):
-            part = pd.DataFrame({"group": [g.label] * len(asked), "time": asked})
-            part["at_risk"] = self._counted(_at_risk(self.spells, k, asked))
+            part = pd.DataFrame({"group": [g.label] * len(when), "time": when})
+            part["at_risk"] = self._counted(at_risk(self.spells, k, when))
             for column, values in (("cumulative_events", g.curve.events), ("cumulative_censored", g.curve.censored)):
-                part[column] = self._counted(step(g.curve.time, np.cumsum(values), asked, 0.0))
+                part[column] = self._counted(step(g.curve.time, np.cumsum(values), when, 0.0))
             parts.append(part)
         return pd.concat(parts, ignore_index=True)
 
     def _counted(self, values: Floats) -> NDArray[Any]:
         whole = bool((self.spells.weight == np.floor(self.spells.weight)).all())
         return values.round().astype(np.int64) if whole else values
+
+    def rates(self, breaks: Any = None, *, level: float | None = None) -> pd.DataFrame:
+        """Return events per unit of time at risk in each stretch of time: in which years is the risk highest?
+
+        One row a group and stretch, from after `start` up to and including `end`: how many were at risk just after the
+        start, events, time at risk (`exposure`), their ratio and its interval. Where a group spent no time at risk, no
+        rate is known (NaN). Sums of weights where there are any.
+
+        Parameters
+        ----------
+        breaks : list of two or more numbers, optional
+            The ends of the stretches, in the unit of the duration; by default whole units up to the last time, or round
+            steps where these would be one or more than 40.
+        level : float, optional
+            Level of the intervals; by default the one asked for when the curves were made.
+
+        Notes
+        -----
+        The rate is taken as constant within a stretch, and time at risk as given: events are then Poisson, and the
+        interval is Garwood's exact one, which holds its level with few events and has an upper end where there are
+        none. With weights that are no whole numbers it is Fay and Feuer's, which is the same where weights are 1.
+
+        References
+        ----------
+        Garwood 1936, DOI 10.1093/biomet/28.3-4.437; Fay & Feuer 1997, DOI
+        10.1002/(SICI)1097-0258(19970415)16:7<791::AID-SIM500>3.0.CO;2-#.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> from implstats.survival.curves import survival_curves
+        >>> years = pd.DataFrame({"years": [0.5, 1.5, 2.0, 2.0], "stopped": [0, 1, 1, 0]})
+        >>> survival_curves(years, duration="years", event="stopped").rates().round(3).drop(columns="group")
+           start  end  at_risk  events  exposure  estimate  conf_low  conf_high
+        0    0.0  1.0        4       0       3.5       0.0     0.000      1.054
+        1    1.0  2.0        3       2       2.5       0.8     0.097      2.890
+        """
+        between = stretches(breaks, max(g.last for g in self.groups))
+        wide, parts = self.level if level is None else level, []
+        for k, g in enumerate(self.groups):
+            part = rates_between(self.spells, k, between, wide)
+            part.insert(0, "group", [g.label] * len(part))
+            parts.append(part)
+        table = pd.concat(parts, ignore_index=True)
+        return table.assign(**{c: self._counted(table[c].to_numpy()) for c in ("at_risk", "events")})
 
     def quantile(self, p: Any = 0.5, *, level: float | None = None) -> pd.DataFrame:
         """Return when a share p has had the event, with its interval; NaN where curve or band does not come so low.
@@ -169,9 +214,9 @@ class SurvivalCurves(Result):
     def rmst(self, tau: float | None = None, *, reference: Any = None, level: float | None = None) -> RMST:
         """Return each group's mean time up to tau, and how groups differ in it; see `rmst`."""
         faults = Faults()
-        asked = faults.ask(_check.level, self.level if level is None else level)
-        call = dict(self.call) | {"tau": tau, "reference": reference, "level": asked}
-        return restricted_means(call, self.spells, self.groups, tau, reference, asked, faults)
+        wide = faults.ask(_check.level, self.level if level is None else level)
+        call = dict(self.call) | {"tau": tau, "reference": reference, "level": wide}
+        return restricted_means(call, self.spells, self.groups, tau, reference, wide, faults)
 
     def glance(self) -> pd.DataFrame:
         """Return one row: rows used, and how many of them ended with the event or censored."""
@@ -198,21 +243,14 @@ class SurvivalCurves(Result):
         return second_opinion.kaplan_meier(self.spells, self.tidy(), [g.label for g in self.groups])
 
     def _shown(self) -> pd.DataFrame:
-        return self.at(_round_times(max(g.last for g in self.groups)))
+        return self.at(round_times(max(g.last for g in self.groups)))
 
     def _tables(self) -> dict[str, pd.DataFrame]:
-        return super()._tables() | {"median": self.quantile(), "follow_up": self.follow_up()}
+        return super()._tables() | {"median": self.quantile(), "follow_up": self.follow_up(), "rates": self.rates()}
 
 
 def _normal(level: float) -> float:
     return float(special.ndtri(0.5 + _check.level(level) / 2))
-
-
-def _times(times: Any) -> Floats:
-    asked = _check.at(times, "times")
-    if asked[0] < 0:
-        raise DataError(f"times={_check.show(asked[0])}: negative; time counts from the start")
-    return np.array(asked)
 
 
 def _shares(p: Any) -> list[float]:
@@ -221,18 +259,6 @@ def _shares(p: Any) -> list[float]:
         if not 0 < share < 1:
             raise DataError(f"p={_check.show(share)}: not between 0 and 1; {MEDIAN}")
     return shares
-
-
-def _at_risk(found: Spells, group: int, times: Floats) -> Floats:
-    """Return the weight that has entered before each time (at 0: by then) and has not left before it."""
-    own = found.group == group
-    entry, exit_, weight = found.entry[own], found.exit[own], found.weight[own]
-    came, left = np.argsort(entry, kind="stable"), np.argsort(exit_, kind="stable")
-    entered = np.concatenate([[0.0], np.cumsum(weight[came])])
-    gone = np.concatenate([[0.0], np.cumsum(weight[left])])
-    sides = partial(np.searchsorted, entry[came])
-    inside = np.where(times == 0, sides(times, side="right"), sides(times, side="left"))
-    return np.asarray(entered[inside] - gone[np.searchsorted(exit_[left], times, side="left")])
 
 
 def _in_words(group: Group, median: dict[Hashable, Any]) -> str:
@@ -247,13 +273,6 @@ def _in_words(group: Group, median: dict[Hashable, Any]) -> str:
         f"censored ({share:.0f} %); median {middle}; follow-up: median {write(group.median_follow_up)} (reverse "
         f"Kaplan-Meier), longest {write(group.last)}"
     )
-
-
-def _round_times(last: float) -> list[float]:
-    """Return the multiples of a round step, four to ten of them, up to the last time."""
-    power = 10.0 ** math.floor(math.log10(last / 4))
-    size = max(k for k in (1, 2, 2.5, 5) if k * power <= last / 4)
-    return [round(size * power * k, 12) for k in range(1, int(last / (size * power) + 1e-9) + 1)]
 
 
 def survival_curves(

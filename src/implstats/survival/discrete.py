@@ -19,7 +19,7 @@ from implstats.design.spells import SpellRoles, Spells, spells
 from implstats.errors import DataError
 from implstats.results import Estimates, Result, Sample, intervals, lock
 from implstats.survival.binomial import LINKS, BinomialFit, fit_counts, hazard_of, rate_of, slope_of
-from implstats.survival.hazard_words import FEW_CLUSTERS, FEW_EVENTS
+from implstats.survival.hazard_words import FEW_CLUSTERS, FEW_EVENTS, recurrence_in_words
 from implstats.survival.periods import (
     BASELINES,
     Baseline,
@@ -281,7 +281,7 @@ class DiscreteHazardResult(Result):
     def _errors_in_words(self) -> list[str]:
         clusters = len(self.spells.clusters)
         if self.spells.cluster is None:
-            return []
+            return recurrence_in_words(self.spells, self.call["id"], self.spells.event > 0)
         few = f"; below {FEW_CLUSTERS} they tend to be too small" if clusters < FEW_CLUSTERS else ""
         return [f"standard errors are cluster-robust (Lin and Wei's sandwich), {clusters} clusters{few}"]
 

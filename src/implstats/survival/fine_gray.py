@@ -19,8 +19,10 @@ from implstats._core.structure import AliasedError
 from implstats.design.spells import SpellRoles, Spells, spells
 from implstats.errors import ConvergenceError, DataError
 from implstats.results import Estimates, Result, Sample, intervals, lock
-from implstats.survival.competing import asks_for_censored, cause_of, listed
-from implstats.survival.hazard_words import FEW_CLUSTERS, FEW_EVENTS, bases
+from implstats.survival.competing import asks_for_censored, cause_of
+from implstats.survival.groups import listed
+from implstats.survival.hazard_words import FEW_CLUSTERS, FEW_EVENTS
+from implstats.survival.profiles import no_finite_estimate, references, same_for_everybody
 from implstats.survival.times import asked
 
 __all__ = ["FineGrayResult", "fit_fine_gray"]
@@ -97,10 +99,7 @@ class FineGrayResult(Result):
     @property
     def references(self) -> Mapping[str, Any]:
         """Term -> the level that it is compared with; empty for a number or an interaction."""
-        encoding = self.spells.encoding
-        first = {} if encoding is None else {str(c): levels[0] for c, levels in encoding.levels.items()}
-        first |= {f"C({column})": level for column, level in first.items()}
-        return {term: first.get(base, "") if term != base else "" for term, base in bases(self.spells.names).items()}
+        return references(self.spells)
 
     def tests(self) -> pd.DataFrame:
         """Return Wald's test that all terms are zero; a pseudo-likelihood has no likelihood-ratio test."""
@@ -329,25 +328,8 @@ def fit_fine_gray(
     try:
         fit = finegray.fit(found.X, found.exit, kind, found.cluster)
     except AliasedError as error:
-        wrong = ", ".join(_check.show(found.names[j]) for j in error.columns)
-        raise DataError(
-            f"{wrong}: the same for everybody at risk at every event, or a linear combination of the other terms; "
-            "drop it, or merge categories"
-        ) from None
+        raise same_for_everybody(found, error.columns) from None
     except ConvergenceError as error:
-        raise _unbounded(found, events, error) from None
+        remedy = "merge categories, or fit the cause-specific hazard with fit_cox and penalty='firth'"
+        raise no_finite_estimate(found, events, error, remedy) from None
     return FineGrayResult(call, found, cause, fit)
-
-
-def _unbounded(found: Spells, events: int, error: ConvergenceError) -> ConvergenceError:
-    """Return the engine's complaint with the terms by name, and what to do."""
-    columns = error.record.get("columns")
-    if columns is None:
-        return error
-    wrong = ", ".join(_check.show(found.names[j]) for j in columns)
-    what = "no finite estimate" if len(columns) == 1 else "no finite estimates"
-    return ConvergenceError(
-        f"{wrong}: {what}; with {events} events the likelihood rises for ever, as where one group has all the events "
-        "or none; merge categories, or fit the cause-specific hazard with fit_cox and penalty='firth'",
-        {**error.record, "terms": [found.names[j] for j in columns]},
-    )

@@ -185,9 +185,7 @@ def gray_test(
     found = spells(frame, roles, missing=missing, faults=faults)
     if len(found.groups) < 2:
         faults.add("by", by, f"one group only ({_check.show(found.groups[0])})", "a test compares two or more")
-    if not found.event.any():
-        faults.add("event", event, "no event in any row", "without events nothing can be compared")
-    asked_for = [cause_of(found, cause, faults)] if cause is not None else list(range(1, len(found.causes) + 1))
+    asked_for = [cause_of(found, c, faults) for c in (found.causes if cause is None else (cause,))]
     faults.settle()
     G = len(found.groups)
     tests = []
@@ -208,11 +206,11 @@ def gray_test(
         np.bincount(found.group, minlength=G),
         np.array([[int((found.event[rows] == k).sum()) for rows in own] for k in asked_for]),
         found.sample,
-        tuple(_gray_notes(found, by, tests, float(rho))),
+        tuple(_gray_notes(found, by, asked_for, tests, float(rho))),
     )
 
 
-def _gray_notes(found: Spells, by: Hashable, tests: Sequence[Gray], rho: float) -> list[str]:
+def _gray_notes(found: Spells, by: Hashable, asked_for: Sequence[int], tests: Sequence[Gray], rho: float) -> list[str]:
     groups = groups_of(found, by)
     lines = [counts_in_words(found, g, group) for g, group in enumerate(groups)]
     lines += follow_up_in_words(groups)
@@ -222,6 +220,8 @@ def _gray_notes(found: Spells, by: Hashable, tests: Sequence[Gray], rho: float) 
     short = [t.df for t in tests if t.df < len(groups) - 1]
     if short:
         lines.append("fewer df than groups less one: some were never at risk together with the others")
+    if (silent := len(found.strata) - len(np.unique(found.stratum[np.isin(found.event, asked_for)]))) > 0:
+        lines.append(f"{silent} of {len(found.strata)} strata compare nothing: no event there")
     if len(tests) > 1:
         lines.append(f"{len(tests)} tests, one a cause; their p-values are not corrected for that")
     return [*lines, *found.notes]

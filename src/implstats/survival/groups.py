@@ -15,7 +15,17 @@ from implstats._check import Faults
 from implstats._core.events import Curve, crossing, kaplan_meier
 from implstats.design.spells import SpellRoles, Spells, spells
 
-__all__ = ["Group", "entry_in_words", "follow_up_in_words", "groups_of", "name_of", "one_event", "several", "write"]
+__all__ = [
+    "Group",
+    "entry_in_words",
+    "follow_up_in_words",
+    "groups_of",
+    "listed",
+    "name_of",
+    "one_event",
+    "several",
+    "write",
+]
 
 # Censoring is called unequal where groups' median follow-ups differ by this factor, or their shares by this much.
 UNEQUAL_FOLLOW_UP, UNEQUAL_SHARE = 1.25, 0.10
@@ -83,6 +93,12 @@ def _refuse_causes(event: Hashable, labels: Sequence[Any], faults: Faults) -> No
     faults.settle()
 
 
+def listed(labels: Sequence[Any]) -> str:
+    """Return labels as a sentence names them."""
+    words = [str(v) for v in labels]
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
 def name_of(label: Any, by: Hashable | None) -> str:
     """Return what a sentence calls a group: its label, after the column's name where it is a number."""
     return label if isinstance(label, str) else f"{by} {_check.show(label)}"
@@ -120,12 +136,12 @@ def follow_up_in_words(groups: Sequence[Group]) -> list[str]:
     common = min(g.last for g in groups)
     shares = [g.cut_short / g.rows for g in groups]
     told = [
-        f"{g.name} {g.cut_short} of {g.rows} ({100 * share:.0f} %)" for g, share in zip(groups, shares, strict=True)
+        f"{g.cut_short} of {g.rows} in {g.name} ({100 * share:.0f} %)" for g, share in zip(groups, shares, strict=True)
     ]
     lines = [f"censored before {write(common)}, the last time that every group reaches: {', '.join(told)}"]
     times = [g.last if math.isnan(g.median_follow_up) else g.median_follow_up for g in groups]
     if max(times) > UNEQUAL_FOLLOW_UP * min(times) or max(shares) > min(shares) + UNEQUAL_SHARE:
-        followed = ", ".join(f"{g.name} {write(t)}" for g, t in zip(groups, times, strict=True))
+        followed = ", ".join(f"{write(t)} in {g.name}" for g, t in zip(groups, times, strict=True))
         lines.append(
             f"censoring is unequal (followed for {followed}): what is late in time rests on few rows of the group "
             f"that was followed less, and no comparison holds beyond {write(common)}"

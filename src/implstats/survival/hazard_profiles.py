@@ -97,7 +97,18 @@ class HazardProfiles(Result):
         -----
         The variance of the cumulative hazard counts the coefficients (robust where there are clusters) and the
         baseline. Under delayed entry survival is that from time 0 on, put together from those at risk at each time.
+        Where events recur, `baseline` gives their expected number, and survival means little.
+
+        Raises
+        ------
+        DataError
+            A time beyond the last of its stratum; a frailty; a hazard of one cause beside others.
         """
+        if len(self.spells.causes) > 1:
+            raise DataError(
+                f"cause={_check.show(self.call['cause'])}: other causes end spells too, so that its hazard alone gives "
+                "no share of them; see cumulative_incidence, and incidence_at() of fit_fine_gray"
+            )
         asked = np.array(_check.at(times, "times"))
         if asked[0] < 0:
             raise DataError(f"times={_check.show(asked[0])}: negative; time counts from the start")

@@ -14,12 +14,12 @@ from implstats._core import frailty
 from implstats._core.evalue import e_value, risk_ratio
 from implstats.design.spells import Spells
 from implstats.errors import DataError
-from implstats.survival.groups import several
+from implstats.survival.groups import listed, several
 
 if TYPE_CHECKING:
     from implstats.survival.hazards import CoxResult
 
-__all__ = ["FEW_CLUSTERS", "FEW_EVENTS", "bases", "header", "in_strata", "with_e_values"]
+__all__ = ["FEW_CLUSTERS", "FEW_EVENTS", "bases", "header", "in_strata", "recurrence_in_words", "with_e_values"]
 
 FEW_EVENTS, FEW_CLUSTERS = 10, 30
 TIES = {"efron": "Efron's ties", "breslow": "Breslow's ties", "exact": "exact discrete likelihood"}
@@ -73,9 +73,16 @@ def with_e_values(table: pd.DataFrame) -> pd.DataFrame:
 def header(result: CoxResult) -> list[str]:
     """Return the lines above a Cox model's table."""
     found, call = result.spells, result.call
-    what = _check.show(call["cause"]) if call["cause"] is not None else found.event_name
+    what = found.event_name if call["cause"] is None else f"{call['cause']} ({found.event_name})"
     lines = [f"Cox model: hazard of {what} over {found.duration} ({TIES[call['ties']]})"]
-    lines += [_events(result), *_penalty(result), *_weights(result), *_together(result), *_strata(result)]
+    lines += [
+        _events(result),
+        *_causes(result),
+        *_penalty(result),
+        *_weights(result),
+        *_together(result),
+        *_strata(result),
+    ]
     lines += _at_risk(result)
     record = result.convergence
     return [*lines, *found.notes, *found.sample.in_words(), f"{record.message} in {record.iterations} steps"]
@@ -87,6 +94,18 @@ def _events(result: CoxResult) -> str:
     if each < FEW_EVENTS and result.penalty != "firth":
         line += f": below {FEW_EVENTS}, estimates are biased away from 0; penalty='firth' lessens that"
     return line
+
+
+def _causes(result: CoxResult) -> list[str]:
+    """Return what became of rows that another cause ended."""
+    others = [c for c in result.spells.causes if c != result.call["cause"]]
+    number = int((result.spells.event > 0).sum()) - result.events
+    if not number:
+        return []
+    return [
+        f"{number} rows that {listed(others)} ended are taken for censored: a ratio compares those still at risk, not "
+        "who has the event in the end (fit_fine_gray)"
+    ]
 
 
 def _penalty(result: CoxResult) -> list[str]:
@@ -129,10 +148,14 @@ def _together(result: CoxResult) -> list[str]:
         if (first > 0).any():
             lines.append("late entry: the frailty is taken as gamma distributed among groups as they are at entry")
         return lines
-    again = np.bincount(found.person, weights=result.happened).max() > 1
-    if call["id"] is not None and again:
-        return [f"recurrent events: rows of one {call['id']} are taken as independent; say cluster={call['id']!r}"]
-    return []
+    return recurrence_in_words(found, call["id"], result.happened)
+
+
+def recurrence_in_words(found: Spells, id_: Any, happened: NDArray[np.bool_]) -> list[str]:
+    """Return what rows of one id that have several events are taken for, where nothing is done about them."""
+    if id_ is None or found.cluster is not None or np.bincount(found.person, weights=happened).max() <= 1:
+        return []
+    return [f"recurrent events: rows of one {id_} are taken as independent; say cluster={id_!r}"]
 
 
 def _strata(result: CoxResult) -> list[str]:

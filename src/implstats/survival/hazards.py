@@ -21,6 +21,7 @@ from implstats.errors import DataError
 from implstats.results import Estimates, Sample, lock
 from implstats.survival import hazard_words
 from implstats.survival.hazard_profiles import Fitted, HazardProfiles
+from implstats.survival.profiles import references
 from implstats.survival.proportional import ProportionalHazards, proportional
 
 __all__ = ["CoxResult"]
@@ -143,9 +144,8 @@ class CoxResult(HazardProfiles):
         no_df = np.full(len(error), np.inf)
         out = Estimates({}, "", labels, self.fit.beta, error, no_df, tests=True, level=level).tidy()
         if isinstance(self.fit, firth.Fit):
-            profiles = [firth.Profile(self.model, self.fit, j) for j in range(len(error))]
-            out[["conf_low", "conf_high"]] = [profile.interval(level) for profile in profiles]
-            tests = np.array([profile.p_value() for profile in profiles])
+            out[["conf_low", "conf_high"]] = [profile.interval(level) for profile in self._profiles]
+            tests = np.array([profile.p_value() for profile in self._profiles])
             out["statistic"], out["p_value"] = np.sign(self.fit.beta) * np.sqrt(tests[:, 0]), tests[:, 1]
         if hazard_ratio:
             out[["estimate", "conf_low", "conf_high"]] = np.exp(out[["estimate", "conf_low", "conf_high"]])
@@ -153,14 +153,16 @@ class CoxResult(HazardProfiles):
             out[errors] = out[errors].mul(out["estimate"], axis=0)
         return out
 
+    @cached_property
+    def _profiles(self) -> list[firth.Profile]:
+        """The profile of every coefficient under Firth's penalty: each remembers where it has been."""
+        assert isinstance(self.fit, firth.Fit)
+        return [firth.Profile(self.model, self.fit, j) for j in range(len(self.terms))]
+
     @property
     def references(self) -> Mapping[str, Any]:
         """Term -> the level that it is compared with; empty for a number or an interaction."""
-        encoding = self.spells.encoding
-        first = {} if encoding is None else {str(c): levels[0] for c, levels in encoding.levels.items()}
-        first |= {f"C({column})": level for column, level in first.items()}
-        bases = hazard_words.bases(self.terms)
-        return {term: first.get(base, "") if term != base else "" for term, base in bases.items()}
+        return references(self.spells)
 
     def tests(self) -> pd.DataFrame:
         """Return one row a test of all terms together: are all coefficients 0?
@@ -184,9 +186,10 @@ class CoxResult(HazardProfiles):
         if isinstance(fit, cox.Fit) and not fit.penalty.any():
             rows.append(_chi_square("score", fit.score_statistic, p))
             if self.robust is not None:
-                rows.append(_chi_square("robust score", self._robust_score(), known))
+                rows.append(_chi_square("robust score", self._robust_score, known))
         return pd.DataFrame(rows, columns=["test", "statistic", "df", "p_value"])
 
+    @cached_property
     def _robust_score(self) -> float:
         null = cox.evaluate(self.model, np.zeros(len(self.terms)))
         shares = martingale.score_residuals(self.model, null) * self.model.risk.weight[:, None]
@@ -197,7 +200,10 @@ class CoxResult(HazardProfiles):
 
     @cached_property
     def _concordance(self) -> concordance.Concordance:
-        score = self._state.eta + self._state.shift
+        if isinstance(self.fit, frailty.Fit):
+            score = self.fit.state.eta + self.fit.state.shift
+        else:
+            score = self.model.X @ (self.fit.beta * self.model.scale)
         cluster = self.spells.cluster if self.robust is not None else None
         return concordance.concordance(self.model.risk, score, cluster)
 

@@ -19,7 +19,7 @@ from implstats._core.parametric import Family, Fit, Spline, Times
 from implstats.design.spells import Spells
 from implstats.errors import DataError
 from implstats.results import Estimates, Result, Sample, lock
-from implstats.survival.hazard_words import FEW_CLUSTERS, FEW_EVENTS
+from implstats.survival.hazard_words import FEW_CLUSTERS, FEW_EVENTS, recurrence_in_words
 from implstats.survival.profiles import beside, profiles_of, references
 from implstats.survival.shapes import shape_in_words
 
@@ -352,6 +352,7 @@ class ParametricResult(Result):
             number = len(self.spells.clusters)
             few = f"; with fewer than {FEW_CLUSTERS} they come out too small" if number < FEW_CLUSTERS else ""
             lines.append(f"standard errors are robust, from {number} clusters ({self.call['cluster']}){few}")
+        lines += recurrence_in_words(self.spells, self.call["id"], self.spells.event > 0)
         return [*lines, *self.spells.notes, *self.sample.in_words(), self.convergence.message]
 
     def _spline_in_words(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -180,7 +180,7 @@ def logrank(
     """
     call = {k: v for k, v in locals().items() if k != "frame"}
     faults = Faults()
-    powers = _powers(weights, rho, gamma, faults)
+    powers = _powers(weights, rho, gamma, faults, _check.frame(frame).columns)
     if by is None:
         faults.say("by=None: no groups are named; name the column with the groups to compare")
     roles = SpellRoles(duration, event, entry=entry, by=by, strata=several(strata), censored=censored)
@@ -214,8 +214,14 @@ def logrank(
     )
 
 
-def _powers(weights: str, rho: float | None, gamma: float | None, faults: Faults) -> tuple[float, float]:
-    faults.ask(_check.one_of, "weights", weights, list(TESTS))
+def _powers(
+    weights: str, rho: float | None, gamma: float | None, faults: Faults, columns: Collection[Any]
+) -> tuple[float, float]:
+    if isinstance(weights, str) and weights in columns and weights not in TESTS:
+        remedy = "repeat rows, or see the score tests of fit_cox with weights= and cluster="
+        faults.add("weights", weights, "a column, and this test knows no case weights: it weighs event times", remedy)
+    else:
+        faults.ask(_check.one_of, "weights", weights, list(TESTS))
     given = {"rho": rho, "gamma": gamma}
     if weights == "fleming-harrington" and rho is None and gamma is None:
         faults.add("weights", weights, "neither rho= nor gamma= is given", HARRINGTON)

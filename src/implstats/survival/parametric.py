@@ -19,6 +19,7 @@ from implstats.design.spells import SpellRoles, Spells
 from implstats.errors import ConvergenceError, DataError
 from implstats.survival.bounds import read_bounds
 from implstats.survival.lifetimes import ParametricResult
+from implstats.survival.separation import columns_that_run_away
 
 __all__ = ["fit_parametric"]
 
@@ -26,8 +27,8 @@ Floats = NDArray[np.float64]
 
 DISTRIBUTIONS = ("weibull", "log-normal", "log-logistic", "spline")
 DF = 3
-# A column's own change of log time, in scales of the distribution per standard deviation, that nothing pins down.
-ADRIFT = 100.0
+# A standard error, in scales of the distribution per standard deviation of its column, that makes one look twice.
+UNSURE = 3.0
 
 
 def fit_parametric(
@@ -132,6 +133,7 @@ def fit_parametric(
     if repeated := [j - 1 for j in aliased(np.column_stack([np.ones(len(found.X)), found.X])) if j > 0]:
         wrong = ", ".join(_check.show(found.names[j]) for j in repeated)
         raise DataError(f"{wrong}: a linear combination of the other terms, or empty; drop it, or merge the categories")
+    _check_spread(found, times, f"upper={_check.show(upper)}" if event is None else f"event={_check.show(event)}")
     made = ParametricResult(call, found, times, *_fitted(found, times, distribution, DF if df is None else df), None)
     if found.cluster is None:
         return made
@@ -152,13 +154,25 @@ def _fitted(found: Spells, times: Times, distribution: str, df: int) -> tuple[Fa
     try:
         best = fit(family, times, found.X, np.concatenate([np.zeros(found.X.shape[1]), start]))
     except ConvergenceError as error:
+        _check_finite(found, times)
         raise ConvergenceError(
             f"distribution={distribution!r}: {error}; {_remedy(distribution)}", error.record
         ) from None
-    _check_drift(found, best, family)
+    if _unsure(found, best, family):
+        _check_finite(found, times)
     if isinstance(family, Spline):
         _check_rise(found, times, family, best, df)
     return family, best
+
+
+def _check_spread(found: Spells, times: Times, asked: str) -> None:
+    """Refuse events at one known time that no row outlasts: the narrower the distribution, the likelier they are."""
+    ended = np.isfinite(times.upper)
+    last = times.upper[ended].max()
+    if (times.lower[ended] == last).all() and times.lower.max() == last:
+        when = _check.show(float(found.exit[ended][0]))
+        what = "the only event is" if ended.sum() == 1 else f"all {int(ended.sum())} events are"
+        raise DataError(f"{asked}: {what} at {when}, the last time of all rows; how far times spread cannot be told")
 
 
 def _remedy(distribution: str) -> str:
@@ -176,18 +190,24 @@ def _knots(found: Spells, times: Times, df: int) -> tuple[float, ...]:
     return tuple(knots.tolist())
 
 
-def _check_drift(found: Spells, best: Fit, family: Family) -> None:
-    """Refuse terms that nothing pins down: their estimate is on its way to infinity, and the search gave up there."""
-    p = len(found.names)
-    error = np.sqrt(np.diag(best.vcov))[:p] * found.X.std(axis=0)
+def _unsure(found: Spells, best: Fit, family: Family) -> bool:
+    """Return whether a term's standard error is so large that its estimate may be on its way to infinity."""
+    error = np.sqrt(np.diag(best.vcov))[: len(found.names)] * found.X.std(axis=0)
     scale = math.exp(best.shape[1]) if isinstance(family, LocationScale) else 1 / best.shape[1]
-    adrift = [found.names[j] for j in np.flatnonzero(error > ADRIFT * scale)]
-    if adrift:
-        wrong = ", ".join(map(_check.show, adrift))
+    return bool((error > UNSURE * scale).any())
+
+
+def _check_finite(found: Spells, times: Times) -> None:
+    """Refuse terms without a finite estimate: some rows become ever likelier along them, and the others stay."""
+    rows = np.column_stack([found.X, np.ones(len(found.X))])
+    on, over = np.isposinf(times.upper), np.isneginf(times.lower)
+    away = columns_that_run_away(np.vstack([rows[on], -rows[over]]), rows[~on & ~over])
+    if terms := [found.names[j] for j in away if j < len(found.names)]:
+        wrong = ", ".join(map(_check.show, terms))
         raise ConvergenceError(
-            f"{wrong}: no finite estimate; the likelihood rises for ever, as where one group has no event; merge "
-            "categories, leave it out, or use fit_cox with penalty='firth'",
-            {"terms": adrift},
+            f"{wrong}: no finite estimate{'s' * (len(terms) > 1)}; the likelihood rises for ever, as where one group "
+            "has no event; merge categories, leave it out, or use fit_cox with penalty='firth'",
+            {"terms": terms},
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,9 +12,17 @@ from numpy.typing import NDArray
 from implstats import _check
 from implstats._check import Faults
 from implstats.design.spells import Spells
+from implstats.errors import ConvergenceError, DataError
 from implstats.survival.hazard_words import bases
 
-__all__ = ["beside", "one_kind_of_event", "profiles_of", "references"]
+__all__ = [
+    "beside",
+    "no_finite_estimate",
+    "one_kind_of_event",
+    "profiles_of",
+    "references",
+    "same_for_everybody",
+]
 
 Floats = NDArray[np.float64]
 
@@ -26,15 +34,37 @@ def one_kind_of_event(found: Spells, event: Hashable | None, faults: Faults) -> 
         remedy = "make a column of 0 and 1 for the end that counts, or use cumulative_incidence"
         faults.add("event", event, f"{len(found.causes)} causes ({shown}), and this model knows one", remedy)
     elif not (found.event > 0).any():
-        faults.add("event", event, f"no event in {len(found.event)} rows", "without events there is nothing to model")
+        faults.add("event", event, "no event in any row", "without events there is nothing to model")
     faults.settle()
 
 
+def same_for_everybody(found: Spells, columns: Sequence[int]) -> DataError:
+    """Return the complaint about terms that no event can tell anything about, by name."""
+    wrong = ", ".join(_check.show(found.names[j]) for j in columns)
+    return DataError(
+        f"{wrong}: the same for everybody at risk at every event, or a linear combination of the other terms; "
+        "drop it, or merge categories"
+    )
+
+
+def no_finite_estimate(found: Spells, events: int, error: ConvergenceError, remedy: str) -> ConvergenceError:
+    """Return an engine's complaint about a likelihood that rises for ever, with its terms by name and what to do."""
+    columns = error.record.get("columns")
+    if columns is None:
+        return error
+    names = [found.names[j] for j in columns]
+    return ConvergenceError(
+        f"{', '.join(map(_check.show, names))}: no finite estimate{'s' * (len(names) > 1)}; with {events} events the "
+        f"likelihood rises for ever, as where one group has all the events or none; {remedy}",
+        {**error.record, "terms": names},
+    )
+
+
 def references(found: Spells) -> Mapping[str, Any]:
-    """Return term -> the level that it is compared with; none for a number or an interaction."""
+    """Return term -> the level that it is compared with; empty for a number or an interaction."""
     first = {} if found.encoding is None else {str(c): levels[0] for c, levels in found.encoding.levels.items()}
     first |= {f"C({column})": level for column, level in first.items()}
-    return {term: first[base] for term, base in bases(found.names).items() if term != base and base in first}
+    return {term: first.get(base, "") if term != base else "" for term, base in bases(found.names).items()}
 
 
 def profiles_of(found: Spells, profile: Any) -> tuple[pd.DataFrame, Floats]:

@@ -122,7 +122,9 @@ def restricted_means(
         last = _check.show(shortest.last)
         faults.add("tau", tau, f"beyond the follow-up {whose}, which ends at {last}", f"choose tau up to {last}")
     if end is not None and not any(_events_by(g, end) for g in groups):
-        faults.add("tau", tau, f"no event up to {write(end)}, so every mean is tau and nothing can be compared")
+        fault = f"no event up to {write(end)}, so every mean is that time and nothing can be compared"
+        argument, value = ("event", found.event_name) if tau is None else ("tau", tau)
+        faults.add(argument, value, fault)
     faults.settle()
     ordered = sorted(groups, key=lambda g: reference is not None and g.label != reference)
     means = [restricted_mean(g.curve, float(end)) for g in ordered]

@@ -17,11 +17,11 @@ __all__ = ["asked", "at_risk", "round_times"]
 Floats = NDArray[np.float64]
 
 
-def asked(times: Any) -> Floats:
+def asked(times: Any, argument: str = "times") -> Floats:
     """Return times as a sorted array of distinct numbers, none of them negative."""
-    values = _check.at(times, "times")
+    values = _check.at(times, argument)
     if values[0] < 0:
-        raise DataError(f"times={_check.show(values[0])}: negative; time counts from the start")
+        raise DataError(f"{argument}={_check.show(values[0])}: negative; time counts from the start")
     return np.array(values)
 
 

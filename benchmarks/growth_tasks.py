@@ -1,23 +1,17 @@
-"""One timed task in a process of its own: `python benchmarks/tasks.py TASK FOLDER REPETITIONS`; prints JSON.
+"""Timed tasks of growth models: `python benchmarks/growth_tasks.py TASK FOLDER REPETITIONS`; prints JSON.
 
-`run.py` starts these. What R leaves out of its time (loading lme4) is left out here too: modules are loaded by a call
-on forty patients first.
+What R leaves out of its time (loading lme4) is left out here too: modules are loaded by a call on forty patients first.
 """
 
 from __future__ import annotations
 
-import contextlib
-import json
-import resource
-import sys
-import time
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from timing import report, timed
 
 CALL = {"outcome": "bsi", "time": "month", "patient": "patient", "cohort": "cohort", "reference": "before"}
 FORMULA = "bsi ~ month * cohort"
@@ -43,12 +37,6 @@ def simulate(
     return {"patient": patient[kept], "during": during[kept], "month": month[kept] / unit, "bsi": bsi[kept]}
 
 
-def write(folder: Path, columns: dict[str, np.ndarray]) -> None:
-    """Write each column as raw numbers, which numpy and R's readBin both read."""
-    for name, values in columns.items():
-        values.tofile(folder / f"{name}.bin")
-
-
 def frame_of(columns: dict[str, np.ndarray]) -> pd.DataFrame:
     """Return the columns as a study has them: cohorts are words."""
     cohort = np.array(["before", "during"], dtype=object)[columns["during"]]
@@ -61,24 +49,6 @@ def read(folder: Path) -> pd.DataFrame:
     """Return the table in a folder."""
     types = {"patient": np.int32, "during": np.int32, "month": np.float64, "bsi": np.float64}
     return frame_of({name: np.fromfile(folder / f"{name}.bin", dtype=kind) for name, kind in types.items()})
-
-
-def peak_megabytes() -> float:
-    """Return the most memory that this process has held, as the kernel counts it."""
-    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
-        if line.startswith("VmHWM"):
-            return int(line.split()[1]) / 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
-def timed(call: Callable[[], Any], repetitions: int) -> tuple[list[float], Any]:
-    """Return the seconds of each call and the last answer."""
-    seconds, answer = [], None
-    for _ in range(repetitions):
-        start = time.perf_counter()
-        answer = call()
-        seconds.append(time.perf_counter() - start)
-    return seconds, answer
 
 
 def grown(frame: pd.DataFrame) -> Any:
@@ -193,7 +163,4 @@ TASKS = {
 }
 
 if __name__ == "__main__":
-    task, place, count = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
-    with contextlib.redirect_stdout(sys.stderr):
-        report = TASKS[task](place, count)
-    print(json.dumps(report | {"peak_megabytes": peak_megabytes()}))
+    report(TASKS)

@@ -1,4 +1,4 @@
-"""What a run found out, and the sentences and rounded numbers that readers get of it."""
+"""What a comparison of cohorts found out, and the sentences and rounded numbers that readers get of it."""
 
 from __future__ import annotations
 
@@ -11,23 +11,26 @@ from typing import Any
 import pandas as pd
 
 from implstats import _check
+from implstats.batch.comparison import Comparison
 from implstats.batch.plan import Plan
 from implstats.study import CohortComparison, Overall
 from implstats.study.choice import straightness
 from implstats.tables import to_text, write_number
 
-__all__ = ["CORRECTION", "Answers", "fixed", "places", "retained", "short_p", "shown_time", "with_interval"]
+__all__ = ["CORRECTION", "Answers", "fixed", "joined", "places", "retained", "short_p", "shown_time", "with_interval"]
 
 CORRECTION = {"holm": "Holm", "bonferroni": "Bonferroni", "fdr_bh": "Benjamini-Hochberg", "none": "not corrected"}
 
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """Everything that a run found out.
+    """Everything that a comparison found out.
 
     Attributes
     ----------
     plan : Plan
+    asked : Comparison
+        What the plan asks for.
     frame : pandas.DataFrame
         The data as they were read.
     study : CohortComparison
@@ -40,6 +43,7 @@ class Answers:
     """
 
     plan: Plan
+    asked: Comparison
     frame: pd.DataFrame
     study: CohortComparison
     overall: Overall | None
@@ -56,7 +60,7 @@ class Answers:
     @property
     def words(self) -> dict[Any, str]:
         """The same for sentences, where "month 36" reads better than "Months since the start of treatment 36"."""
-        time = self.plan.roles.time
+        time = self.asked.roles.time
         return {k: v for k, v in self.labels.items() if k != time or " " not in v}
 
     @property
@@ -66,7 +70,7 @@ class Answers:
 
     def when(self, t: float) -> str:
         """Return a time in a sentence: month 36."""
-        time = self.plan.roles.time
+        time = self.asked.roles.time
         return f"{self.words.get(time, time)} {_check.show(t)}"
 
     @cached_property
@@ -124,7 +128,7 @@ class Answers:
                     kept.append(f"{name} kept {_percent(share['estimate'])} ({self.level} interval {ends})")
             beyond = any(found["d", cohort, t]["extrapolated"] for cohort in self.study.cohorts)
             when = f"{self.when(t)} (extrapolated)" if beyond else self.when(t)
-            line = f"Over {every} together, at {when}, the mean improvement was {_joined(sizes)}"
+            line = f"Over {every} together, at {when}, the mean improvement was {joined(sizes)}"
             told.append(f"{line}: {'; '.join(kept)}." if kept else f"{line}.")
         return told
 
@@ -148,7 +152,7 @@ class Answers:
     def what_sd_is(self) -> str:
         """Return what an SD is, in points of each scale."""
         sizes = {r["outcome"]: f"{r['sd']:.3g} points of {self.plan.label(r['outcome'])}" for r in self.rows()}
-        points = "" if self.study.sd == "own" else f", here {_joined(list(sizes.values()))}"
+        points = "" if self.study.sd == "own" else f", here {joined(list(sizes.values()))}"
         return (
             f"An SD is the spread between patients{points}; it makes improvements on different scales comparable. "
             "A positive number is improvement, whichever way the scale runs."
@@ -156,7 +160,7 @@ class Answers:
 
     def picture(self, name: str, outcome: str) -> str:
         """Return what a picture shows, for readers who cannot see it."""
-        time = self.plan.label(self.plan.roles.time)
+        time = self.plan.label(self.asked.roles.time)
         cohorts = " and ".join(self.plan.label(c) for c in self.study.cohorts)
         if name == "trajectories":
             ways = []
@@ -179,7 +183,7 @@ class Answers:
         shown = [
             {
                 "outcome": self.plan.label(row["outcome"]),
-                self.plan.roles.time: shown_time(row),
+                self.asked.roles.time: shown_time(row),
                 "cohort": self.plan.label(row["cohort"]),
                 "d": fixed(row["d"], 2),
                 "d of reference": fixed(row["d_reference"], 2),
@@ -196,7 +200,8 @@ class Answers:
         return "\n\n".join([*lines, to_text(pd.DataFrame(shown))])
 
 
-def _joined(parts: Sequence[str]) -> str:
+def joined(parts: Sequence[str]) -> str:
+    """Return parts as a sentence lists them: a, b and c."""
     return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
 
 
