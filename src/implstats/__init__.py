@@ -95,10 +95,12 @@ _ROOMS = {
     "simulate": (
         "DropOut",
         "OutcomeTruth",
+        "PhaseScenario",
         "PowerCurve",
         "ProgrammeScenario",
         "Scenario",
         "power",
+        "simulate_phases",
         "simulate_programmes",
         "simulate_visits",
     ),

@@ -74,10 +74,12 @@ from implstats.sensitivity import pattern_mixture as pattern_mixture
 from implstats.sensitivity import tipping_point as tipping_point
 from implstats.simulate import DropOut as DropOut
 from implstats.simulate import OutcomeTruth as OutcomeTruth
+from implstats.simulate import PhaseScenario as PhaseScenario
 from implstats.simulate import PowerCurve as PowerCurve
 from implstats.simulate import ProgrammeScenario as ProgrammeScenario
 from implstats.simulate import Scenario as Scenario
 from implstats.simulate import power as power
+from implstats.simulate import simulate_phases as simulate_phases
 from implstats.simulate import simulate_programmes as simulate_programmes
 from implstats.simulate import simulate_visits as simulate_visits
 from implstats.study import CohortComparison as CohortComparison

@@ -247,6 +247,9 @@ EXAMPLES: dict[str, Callable[[bool], Any]] = {
     "PropensityWeights": lambda hostile: ist.propensity_weights(
         _start(hostile), **_PEOPLE, covariates=["age", _outcome(hostile)]
     ),
+    "PatternMixture": lambda hostile: ist.pattern_mixture(
+        _visits(hostile), outcome=_outcome(hostile), better="lower", **_ROLES
+    ),
     "PlaceboChanges": lambda hostile: _dated(hostile, "placebo_changes"),
     "PowerCurve": _power,
     "RMST": lambda hostile: ist.rmst(_spells(hostile), **_survival(hostile)),
@@ -254,6 +257,7 @@ EXAMPLES: dict[str, Callable[[bool], Any]] = {
     "RatingProfile": lambda hostile: _ratings(hostile, "rating_profile"),
     "RetainedImprovement": lambda hostile: _growth(hostile).retained_improvement(at=[18, 36]),
     "SurvivalCurves": lambda hostile: ist.survival_curves(_spells(hostile), **_survival(hostile)),
+    "TippingPoint": lambda hostile: ist.tipping_point(_mmrm(hostile), deltas=[0, 1], imputations=5, rng=1),
     "WithinGroupAgreement": lambda hostile: _ratings(hostile, "within_group_agreement", group="group", scale=(1, 5)),
     "WithinGroupBounds": lambda hostile: _ratings(hostile, "within_group_bounds"),
 }

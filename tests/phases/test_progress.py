@@ -134,6 +134,15 @@ def test_order_is_counted_and_not_an_error() -> None:
     )
 
 
+def test_what_the_data_lack_is_said() -> None:
+    frame = log(a=WHOLE, b=WHOLE)
+    said = progress(frame[:-2], scheme=[*"xyz", "w"], study_end="2020-03-01").header()
+    assert "phases without any activity in the data: w" in said
+    assert "programmes have 3 to 5 activities; each share is of the programme's own" in said
+    found = progress(frame[:-2], scheme=[*"xyz", "w"], study_end="2020-03-01").tidy()
+    assert found["proportion"].isna().sum() == 3
+
+
 def test_time_counts_from_the_day_named() -> None:
     frame = log(a=WHOLE, b=["2020-01-01", "2020-01-11", "2020-01-21", "2020-02-01", "2020-02-11"])
     found = progress(frame.assign(signed=["2019-12-31"] * 5 + ["2019-12-22"] * 5), start="signed")

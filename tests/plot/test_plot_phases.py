@@ -167,7 +167,7 @@ def test_what_cannot_be_drawn_is_refused(occupation: StateOccupation, progress: 
         phases(progress, programmes=["P99"])
     with pytest.raises(DataError, match=r"^programmes: goes with a phase_progress"):
         phases(occupation, programmes=["a"])
-    with pytest.raises(DataError, match=r"^times=10: outside of what is drawn, which runs from 0 to 9$"):
+    with pytest.raises(DataError, match=r"^times=10: outside of the follow-up, which runs from 0 to 9$"):
         phases(occupation, times=[0, 10])
     undated = pd.DataFrame({"site": ["a", "a"], "phase": ["x", "y"], "what": ["k", "l"], "done": [1, 0]})
     found = ist.phase_progress(

@@ -114,6 +114,11 @@ def _shown_by(name: str, growth: Any) -> Any:
         frame = frame.assign(then=["_b_", None, None])
         roles = {"id": "id", "state": "is", "start": "from", "stop": "$t$", "next_state": "then"}
         return ist.state_occupation(frame, **roles)
+    if name == "tipping":
+        frame = growth.augment().drop(columns=["fitted", "fixed", "residual", "std_residual"])
+        roles = {"outcome": growth.outcome, "visit": growth.time, "patient": growth.patient, "cohort": growth.cohort}
+        fit = ist.fit_mmrm(frame, **roles, reference=growth.cohorts[0], better="lower")
+        return ist.tipping_point(fit, imputations=5, rng=1)
     if name == "power":
         truth = ist.OutcomeTruth("lower", 2.0, 0.5, {c: {12: 1.0} for c in growth.cohorts}, residual_sd=0.3)
         return ist.power(

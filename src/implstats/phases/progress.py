@@ -265,6 +265,9 @@ class PhaseProgress(Result):
             some = int((early > 0).sum())
             whose = f"{early.sum()}, of {some} programme{'s' if some > 1 else ''}"
             yield f"activities done before one of an earlier phase: {whose}; counted, not corrected"
+        absent = [str(phase) for phase, n in zip(self.phases, self.activities.sum(axis=0), strict=True) if not n]
+        if absent:
+            yield f"phases without any activity in the data: {', '.join(absent)}"
         count = self.activities.sum(axis=1)
         if count.min() < count.max():
             yield f"programmes have {count.min()} to {count.max()} activities; each share is of the programme's own"

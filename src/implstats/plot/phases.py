@@ -125,18 +125,6 @@ def _names(states: Sequence[Any], words: Mapping[Any, str]) -> tuple[dict[Any, s
     return {state: f"{numbers[state]} {name}" for state, name in names.items()}, numbers
 
 
-def _ticks(times: Any, last: float) -> list[float]:
-    if times is None:
-        return style.round_times(0.0, last)
-    asked = _check.at(times, "times")
-    if asked[0] < 0 or asked[-1] > last:
-        wrong = asked[0] if asked[0] < 0 else asked[-1]
-        raise DataError(
-            f"times={_check.show(wrong)}: outside of what is drawn, which runs from 0 to {_check.show(last)}"
-        )
-    return asked
-
-
 # States over time ----------------------------------------------------------------------------------------------------
 
 
@@ -149,7 +137,7 @@ def _occupation(
     tall = 3.7 + 0.15 * len(states) * at_risk + 0.2 * len(states) * (names is not short)
     axes = parts.panels(ax, len(groups), (5.9 if len(groups) == 1 else 4.9, tall), what="group")
     last = max(float(e.time[-1]) for e in result.estimates)
-    ticks = _ticks(times, last)
+    ticks = style.asked_times(times, last)
     colours = _colours(states)
     for k, (panel, group) in enumerate(zip(axes, groups, strict=True)):
         parts.dress(panel)
@@ -161,7 +149,7 @@ def _occupation(
             _under(panel, result, group, ticks, {s: style.Look(c, "-", "") for s, c in colours.items()}, short, over)
         else:
             panel.set_xticks(ticks, [style.tick(t) for t in ticks])
-            panel.set_xlabel(style.wrapped(over, 60), fontsize=style.NORMAL, color=style.INK)
+            parts.under_the_axis(panel, over)
         whose = f" ({style.named(words, group)})" if len(groups) > 1 else ""
         parts.beside(panel, f"share in each state{whose}")
         parts.legend_above(panel, keys[::-1], [names[s] for s in states][::-1])
@@ -220,12 +208,12 @@ def _progress(
     colours = _colours(result.phases)
     _bars(panel, table, rows, colours, last)
     _write_rows(panel, order, rows, words)
-    ticks = _ticks(times, last)
+    ticks = style.asked_times(times, last)
     panel.set_xticks(ticks, [style.tick(t) for t in ticks])
     panel.set_xlim(-0.01 * last, 1.03 * last)
     since = "its first activity" if result.call["start"] is None else result.call["start"]
     over = words.get("time", f"{result.unit} since {since}")
-    panel.set_xlabel(style.wrapped(over, 60), fontsize=style.NORMAL, color=style.INK)
+    parts.under_the_axis(panel, over)
     keys: list[Any] = [Patch(facecolor=colours[phase], linewidth=0) for phase in result.phases]
     keys += [
         Line2D([], [], color=style.INK, marker=m, markersize=4, linestyle=GOING, linewidth=1.1) for m in ENDS.values()

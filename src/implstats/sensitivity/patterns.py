@@ -68,7 +68,7 @@ class PatternMixture(Result):
     @property
     def shares(self) -> Floats:
         """The share of each pattern within its cohort, (cohorts, patterns)."""
-        return np.asarray(self.counts / self.counts.sum(axis=1, keepdims=True))
+        return frozen(self.counts / self.counts.sum(axis=1, keepdims=True))
 
     def averaged(self) -> tuple[Floats, Floats]:
         """Return every cohort's improvement over its patterns, and their covariance with that of the shares."""
