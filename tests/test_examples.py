@@ -16,6 +16,7 @@ NAMES = list_examples()["name"].tolist()
 FILE_KEYS = ["name", "title", "rows", "source", "licence", "missing", "generator", "seed", "truth", "notes", "columns"]
 COLUMN_KEYS = ["name", "label", "unit", "type", "levels", "missing", "range", "better"]
 SIMULATED = {
+    "multisite": "760e994e36d2ab103f024a75fcb332e3bcfb65bcc162c0b0b9abdef833f061ef",
     "programme_history": "5dc3849b57a93f964195de4a1ed1c941ffaae88156a8b8c0966fc2cdc85f7635",
     "programme_phases": "a60430ba4492aa5d68c2f2b8af4aec323bc9bb1f9477bde1ee4ebeaedd474c5b",
     "programmes": "db5a7f5d53ab73d365a20f0ad0a57dad719db71a637be6f58a2629ea2bdd0190",
@@ -131,6 +132,26 @@ def test_reorganisation_is_a_study_that_can_be_analysed():
             true = describe_example("reorganisation")["truth"]["d"][outcome]
             assert abs(d["before"] - true["before"][str(month)]) < 0.25
             assert abs(d["during"] - true["during"][str(month)]) < 0.25
+
+
+def test_stated_truth_of_sites_is_the_scenarios():
+    from implstats.simulate import SITES
+
+    stated = describe_example("multisite")["truth"]
+    for site, scenario in SITES.items():
+        for outcome, true in scenario.outcomes.items():
+            told = {c: {float(m): d for m, d in at.items()} for c, at in stated["d"][outcome][site].items()}
+            assert told == {c: pytest.approx(dict(at), abs=5e-5) for c, at in true.d.items()}
+            assert stated["sd_baseline"][outcome] == true.sd
+            share = true.d["during"][36] / true.d["before"][36]
+            assert stated["improvement_retained"][site] == pytest.approx(share, abs=5e-5)
+
+
+def test_sites_share_no_patient_and_no_therapist():
+    visits = load_example("multisite")
+    for column in ("patient", "therapist"):
+        assert visits.groupby(column)["site"].nunique().max() == 1
+    assert "NO" in set(visits["site"])
 
 
 def test_stated_truth_of_programmes_is_the_scenarios():

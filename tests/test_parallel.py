@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import sys
 from typing import Any
 
 import numpy as np
@@ -120,3 +122,25 @@ def test_one_number_is_made_of_a_seed_a_generator_or_nothing() -> None:
     assert isinstance(_parallel.seed_of(1), int)
     with pytest.raises(DataError, match="rng='x'"):
         _parallel.seed_of("x")  # type: ignore[arg-type]
+
+
+def test_a_task_that_kills_its_worker_takes_no_other_with_it() -> None:
+    def deadly(k: int) -> int:
+        if k == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return k * k
+
+    found = dict(_parallel.finished(deadly, [(k,) for k in range(8)], 2))
+    assert isinstance(found.pop(3), Exception)
+    assert found == {k: k * k for k in range(8) if k != 3}
+
+
+@WORKERS
+def test_finished_tasks_come_with_their_number(workers: int) -> None:
+    assert sorted(_parallel.finished(lambda k: -k, [(k,) for k in range(5)], workers)) == [(k, -k) for k in range(5)]
+
+
+def test_a_cluster_takes_distributed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(DataError, match=r"cluster='tcp://a:1': needs distributed; pip install 'implstats\[cluster\]'"):
+        list(_parallel.finished(abs, [(1,)], 1, "tcp://a:1"))

@@ -16,8 +16,8 @@ __all__ = ["main"]
 DONE, UNEXPECTED, BAD, SOME_FAILED = 0, 1, 2, 3
 
 ENDS = """
-exit status: 0 done, 1 an unexpected error, 2 a bad plan, bad data or bad usage, 3 an outcome that could not be analysed
-(the others stand)
+exit status: 0 done, 1 an unexpected error, 2 a bad plan, bad data or bad usage, 3 an outcome or a cell that could not
+be analysed (the others stand)
 """
 
 
@@ -45,8 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.environ.setdefault(name, "1")
     try:
         status: int = asked.do(asked)
-    except KeyboardInterrupt:
-        return _complain("stopped; nothing was written", UNEXPECTED)
+    except KeyboardInterrupt as stop:
+        return _complain(f"stopped; {_stays(stop)}", UNEXPECTED)
     except Exception as error:
         return _complain(*_told(error))
     return status
@@ -65,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
         "run",
         help="carry out a plan: tables, pictures and a report in a folder",
         description="Check a plan whole, fit its models, and write tables, pictures and report.md to a folder. "
-        "The folder appears when everything is written.",
+        "The folder appears when everything is written; of a plan of many cells, each is written when it is done.",
         epilog=ENDS,
     )
     run.add_argument("plan", metavar="PLAN.toml", help="the plan; `implstats example` gives one to copy")
@@ -75,6 +75,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="the folder: new, empty, or of an earlier run (replaced)",
     )
+    run.add_argument("--workers", type=int, default=1, metavar="N", help="processes that analyse cells (1)")
+    run.add_argument("--resume", action="store_true", help="go on with a plan of many cells: skip what is done")
+    run.add_argument("--cluster", metavar="tcp://...", help="a Dask scheduler that the cells are handed to")
     run.set_defaults(do=_run)
 
     check = commands.add_parser(
@@ -98,11 +101,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(asked: argparse.Namespace) -> int:
+    from implstats._parallel import said
     from implstats.batch.run import carry_out
 
-    done = carry_out(asked.plan, out=asked.out)
-    said = "\n\n".join(part.on_screen() for part in done.parts)
-    print(f"{said}\n\nThe report and everything behind it: {Path(asked.out) / 'report.md'}")
+    how = {"workers": asked.workers, "resume": asked.resume, "cluster": asked.cluster}
+    done = carry_out(asked.plan, out=asked.out, **how, told=said("cells"))
+    print(f"{done.on_screen()}\n\nThe report and everything behind it: {Path(asked.out) / 'report.md'}")
     errors = done.errors
     if not errors:
         return DONE
@@ -144,8 +148,13 @@ def _told(error: Exception) -> tuple[str, int]:
         return str(error), SOME_FAILED
     if isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename else ""
-        return f"{where}{error.strerror}; nothing was written", UNEXPECTED
-    return f"unexpected {type(error).__name__}: {error}; nothing was written. Please report this", UNEXPECTED
+        return f"{where}{error.strerror}; {_stays(error)}", UNEXPECTED
+    return f"unexpected {type(error).__name__}: {error}; {_stays(error)}. Please report this", UNEXPECTED
+
+
+def _stays(error: BaseException) -> str:
+    """Return what of a run stays: of one that is whole or not there, nothing."""
+    return "; ".join(getattr(error, "__notes__", ["nothing was written"]))
 
 
 def _complain(message: str, status: int) -> int:

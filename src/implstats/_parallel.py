@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import numpy as np
 
 from implstats import _check
+from implstats.errors import DataError
 
-__all__ = ["generators", "one_thread", "run", "said", "seed_of"]
+__all__ = ["finished", "generators", "one_thread", "run", "said", "seed_of"]
 
 T = TypeVar("T")
 
@@ -50,6 +51,87 @@ def run(
         if told is not None:
             told(len(done), len(tasks))
     return done
+
+
+def finished(
+    function: Callable[..., T], tasks: Sequence[tuple[Any, ...]], workers: int, cluster: str | None = None
+) -> Iterator[tuple[int, T | Exception]]:
+    """Yield (k, function(*tasks[k])) as tasks end, in whatever order; a task whose process died is an Exception.
+
+    The function must catch its own errors. When a worker dies (killed, or out of memory), those that may have been on
+    it are done again one by one, so that a task which kills its worker takes no other with it. `cluster` is the address
+    of a Dask scheduler, whose workers take the place of processes.
+    """
+    workers = _check.whole("workers", workers, remedy="1 does all work in this process")
+    if cluster is None and workers == 1:
+        with one_thread():
+            yield from ((k, function(*task)) for k, task in enumerate(tasks))
+        return
+    left = dict(enumerate(tasks))
+    with _where(cluster):
+        jobs = workers if cluster is None else -1
+        while left:
+            try:
+                for k, result in _as_they_end(function, left, jobs):
+                    del left[k]
+                    yield k, result
+            except _LostError:
+                for k in list(left)[: 2 * max(workers, 4)]:
+                    yield k, _by_itself(function, k, left.pop(k), jobs)
+
+
+class _LostError(Exception):
+    """The processes, or one of them, are gone."""
+
+
+def _as_they_end(
+    function: Callable[..., T], tasks: Mapping[int, tuple[Any, ...]], jobs: int
+) -> Iterator[tuple[int, T]]:
+    from joblib import Parallel, delayed
+
+    # One task at a time, so that each is known as soon as it ends.
+    pool = Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1)
+    results = pool(delayed(_numbered)(function, k, task) for k, task in list(tasks.items()))
+    while True:
+        try:
+            found = next(results)
+        except StopIteration:
+            return
+        except Exception as error:
+            raise _LostError(str(error)) from error
+        yield found
+
+
+def _by_itself(function: Callable[..., T], k: int, task: tuple[Any, ...], jobs: int) -> T | Exception:
+    try:
+        return next(_as_they_end(function, {k: task}, jobs))[1]
+    except _LostError as error:
+        return error.__cause__ if isinstance(error.__cause__, Exception) else error
+
+
+def _numbered(function: Callable[..., T], k: int, task: tuple[Any, ...]) -> tuple[int, T]:
+    with one_thread():
+        return k, function(*task)
+
+
+@contextmanager
+def _where(cluster: str | None) -> Iterator[None]:
+    """Let joblib hand its work to a Dask cluster, if there is one."""
+    if cluster is None:
+        yield
+        return
+    try:
+        from distributed import Client
+    except ImportError:
+        raise DataError(f"cluster={cluster!r}: needs distributed; pip install 'implstats[cluster]'") from None
+    from joblib import parallel_config
+
+    try:
+        client = Client(cluster, timeout=10)  # type: ignore[no-untyped-call]
+    except (OSError, ValueError, TimeoutError) as error:
+        raise DataError(f"cluster={cluster!r}: no scheduler answers there; {error}") from None
+    with client, parallel_config(backend="dask"):
+        yield
 
 
 def _each(function: Callable[..., T], tasks: Sequence[tuple[Any, ...]], workers: int) -> Iterator[T]:

@@ -13,6 +13,9 @@ from implstats.errors import DataError
 
 __all__ = ["describe_example", "example_files", "list_examples", "load_example"]
 
+# A plan has the example's name, but for the one that is there to show what a batch is.
+PLANS = {"multisite": "batch"}
+
 
 def load_example(name: str) -> pd.DataFrame:
     """Show what a documented data set looks like in the form that implstats reads.
@@ -69,17 +72,19 @@ def list_examples() -> pd.DataFrame:
     --------
     >>> from implstats import list_examples
     >>> list_examples()[["name", "rows"]]
-                         name  rows
-    0     adherence_consensus    21
-    1            case_ratings    28
-    2                   cases     7
-    3            determinants     8
-    4      effect_size_ranges     4
-    5       misimplementation     9
-    6       programme_history   299
-    7              programmes   150
-    8          reorganisation   388
-    9  reorganisation_dropout   144
+                          name  rows
+    0      adherence_consensus    21
+    1             case_ratings    28
+    2                    cases     7
+    3             determinants     8
+    4       effect_size_ranges     4
+    5        misimplementation     9
+    6                multisite  1722
+    7        programme_history   299
+    8         programme_phases  1240
+    9               programmes   150
+    10          reorganisation   388
+    11  reorganisation_dropout   144
     """
     described = [describe_example(name) for name in _names()]
     return pd.DataFrame(
@@ -132,7 +137,8 @@ def example_files(name: str) -> list[Path]:
     Returns
     -------
     list of pathlib.Path
-        NAME.csv, NAME.json, then NAME.toml if `implstats run` can carry the example out.
+        NAME.csv, NAME.json, then a plan (NAME.toml; of multisite, batch.toml) if `implstats run` can carry the example
+        out.
 
     Raises
     ------
@@ -147,7 +153,7 @@ def example_files(name: str) -> list[Path]:
     """
     if name not in _names():
         raise DataError(f"name={_check.show(name)}: no such example{_check.nearest(name, _names())}")
-    files = [_folder() / f"{name}{ending}" for ending in (".csv", ".json", ".toml")]
+    files = [_folder() / file for file in (f"{name}.csv", f"{name}.json", f"{PLANS.get(name, name)}.toml")]
     return [file for file in files if file.is_file()]
 
 

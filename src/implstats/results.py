@@ -210,7 +210,7 @@ COLUMNS: Mapping[str, str] = MappingProxyType(
         "state": "state that a programme is in",
         "never_observed": "programmes that were never under observation in any state",
         "phase": "phase of implementation",
-        "status": "how a phase stands: complete, passed, open, stopped, skipped, not begun",
+        "status": "how a phase stands: complete, passed, open, stopped, skipped, not begun; of a cell: done or failed",
         "activities": "activities of the phase, or of all",
         "done": "activities that were done",
         "proportion": "done / activities",
@@ -221,6 +221,14 @@ COLUMNS: Mapping[str, str] = MappingProxyType(
         "early": "activities done before one of an earlier phase",
         "programmes": "number of programmes",
         "stopped": "how many of them stopped",
+        "site": "site of a cell: a value of the column that a batch is repeated by",
+        "analysis": "name of an analysis of a batch",
+        "p_holm": "p-value corrected over the family of a batch by Holm",
+        "p_fdr_bh": "p-value corrected over the family of a batch by Benjamini and Hochberg",
+        "warnings": "what was warned of while a cell was analysed",
+        "sites": "number of sites that are pooled",
+        "prediction_low": "lower end of the interval in which the effect of a next site may lie",
+        "prediction_high": "upper end of that interval",
     }
 )
 

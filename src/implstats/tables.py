@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 __all__ = [
+    "latex",
     "plain",
     "read_tables",
     "rounded",
@@ -152,12 +153,18 @@ _LATEX = {"\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "~": r"\textasciiti
 _LATEX |= {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}"} | {c: "\\" + c for c in "&%$#_"}
 
 
+def latex(text: object) -> str:
+    """Return text in which LaTeX sees no command; at its start, [ or * would be an option of the line above."""
+    made = "".join(_LATEX.get(ch, ch) for ch in str(text))
+    return "{}" + made if made.startswith(("[", "*")) else made
+
+
 def to_latex(frame: pd.DataFrame) -> str:
     """Write a table as a LaTeX tabular; special characters are escaped."""
     text = rounded(frame)
 
     def row(cells: Iterable[object]) -> str:
-        return " & ".join("".join(_LATEX.get(ch, ch) for ch in str(c)) for c in cells) + r" \\"
+        return " & ".join(map(latex, cells)) + r" \\"
 
     aligns = "".join("l" if frame[c].dtype.kind not in "fiu" else "r" for c in frame.columns)
     body = [row(r) for r in text.to_numpy().tolist()]

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 import implstats as ist
-from implstats.batch import Plan, check_plan, comparison_run, markdown, read_plan, run_plan
+from implstats.batch import Plan, appendix, check_plan, comparison_run, markdown, read_plan, run_plan
 from implstats.batch import run as room
 from implstats.batch.folder import file_names
 from implstats.errors import ConvergenceError, DataError, PlanError
@@ -70,6 +70,8 @@ def test_every_file_is_there(done: tuple[Plan, Path]) -> None:
     kinds = ("means", "contrasts", "effect_sizes", "retained", "coefficients", "variances", "covariance")
     expected = {f"{o}_{k}.csv" for o in ("bsi", "sipp") for k in kinds} | {"bsi.json", "sipp.json"}
     expected |= {"comparison.csv", "comparison.json", "overall.csv", "manifest.json", "report.md"}
+    expected |= {"report.html", *appendix.names()}
+    expected |= {f"{doubt}.csv" for doubt in ("readings", "natural_change", "tipping_point", "e_values")}
     pictures = ("trajectories", "effect_forest", "missingness", "residuals_bsi", "residuals_sipp")
     expected |= {f"{p}.{ending}" for p in pictures for ending in ("png", "svg")}
     assert names(done[1]) == expected
@@ -181,7 +183,8 @@ def test_another_seed_moves_the_draws_alone(done: tuple[Plan, Path], quick: Path
     plan = replace(done[0], comparison=replace(asked, analysis=replace(asked.analysis, seed=3)), record={})
     one, other = run_plan(quick, out=tmp_path / "one"), run_plan(plan, out=tmp_path / "other")
     assert names(one) == names(other)
-    assert differing(other, one) == {"overall.csv", "report.md", "manifest.json"}
+    told = {"report.md", "report.html", *appendix.names()}
+    assert differing(other, one) == {"overall.csv", "tipping_point.csv", "manifest.json"} | told
     assert manifest(other)["plan"]["as_read"]["analysis"]["seed"] == 3
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 import implstats as ist
-from implstats.batch import check_plan, read_plan, run_plan
+from implstats.batch import appendix, check_plan, read_plan, run_plan
 from implstats.batch import run as room
 from implstats.batch.run import Run, carry_out
 from implstats.batch.survival_words import percent, ratio
@@ -104,6 +104,7 @@ def test_every_file_is_there(done: Path) -> None:
     drawn += [f"Stopped_or_merged_{kind}" for kind in ("incidence", "rates_1", "ratios_1", "check_1")]
     expected |= {f"{name}.{ending}" for name in drawn for ending in ("png", "svg")}
     expected |= {"Programmes_that_stopped.json", "Stopped_or_merged.json", "report.md", "manifest.json"}
+    expected |= {"report.html", *appendix.names()}
     assert names(done) == expected
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from implstats import _check
+from implstats.batch.cells_check import CheckedBatch, check_batch
 from implstats.batch.comparison_check import CheckedComparison, check_comparison
 from implstats.batch.data import Data, read
 from implstats.batch.plan import Plan
@@ -26,11 +27,13 @@ class Checked:
     plan : Plan
     comparison : CheckedComparison or None
     survival : tuple of CheckedSurvival
+    batch : CheckedBatch or None
     """
 
     plan: Plan
     comparison: CheckedComparison | None
     survival: tuple[CheckedSurvival, ...]
+    batch: CheckedBatch | None = None
 
     @property
     def parts(self) -> list[CheckedComparison | CheckedSurvival]:
@@ -39,12 +42,15 @@ class Checked:
 
     @property
     def faults(self) -> Mapping[str, str]:
-        """Outcome -> why it cannot be fitted; everything else can."""
+        """Outcome or cell -> why it cannot be fitted; everything else can."""
+        if self.batch is not None:
+            return self.batch.faults
         return {} if self.comparison is None else self.comparison.faults
 
     def in_words(self) -> list[str]:
         """Return what a run would do, one sentence a line."""
-        return [self.plan.title, *(line for part in self.parts for line in part.in_words())]
+        parts = [*self.parts, *([self.batch] if self.batch else [])]
+        return [self.plan.title, *(line for part in parts for line in part.in_words())]
 
 
 def check_plan(plan: Plan) -> Checked:
@@ -73,6 +79,8 @@ def check_plan(plan: Plan) -> Checked:
     >>> checked.in_words()[2]
     'compared: During with Before, at month 18, 36, change since month 0'
     """
+    if plan.batch is not None:
+        return Checked(plan, None, (), check_batch(plan, plan.batch))
     faults = _check.Faults()
     frames = _frames(plan, faults)
     comparison, survival = None, []

@@ -12,7 +12,7 @@ from implstats.batch.data import DATA, Data
 from implstats.batch.kinds import Kind
 from implstats.study.choice import DEFAULT_DF, MODELS
 
-__all__ = ["SECTIONS", "Analysis", "Comparison", "Roles", "read_comparison", "section"]
+__all__ = ["SECTIONS", "Analysis", "Comparison", "Roles", "read_comparison", "read_outcomes", "section"]
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def read_comparison(
 ) -> Comparison | None:
     """Return the comparison of a plan whose section `[data]` was read already, None with faults."""
     made = {name: section(name, record.get(name), homes, faults) for name in ("roles", "analysis")}
-    outcomes = _outcomes(record.get("outcomes"), faults)
+    outcomes = read_outcomes(record.get("outcomes"), faults)
     if faults:
         return None
     return Comparison(Data(**data), Roles(**made["roles"]), outcomes, Analysis(**made["analysis"]))
@@ -118,7 +118,8 @@ def section(
     return kinds.section(f"[{name}]", given, SECTIONS[name], {} if optional else NEEDED[name], homes, faults)
 
 
-def _outcomes(given: object, faults: _check.Faults) -> dict[str, str]:
+def read_outcomes(given: object, faults: _check.Faults) -> dict[str, str]:
+    """Return outcome -> which way is better, as the section `[outcomes]` says."""
     remedy = 'write for example bsi = "lower", if lower is better'
     if given is None:
         faults.say(f"[outcomes]: missing; {remedy}")

@@ -15,7 +15,7 @@ from implstats.design import GrowthDesign, rhs
 from implstats.errors import DataError, PlanError
 from implstats.study.choice import Choice, choose, refuse
 
-__all__ = ["CheckedComparison", "check_comparison"]
+__all__ = ["CheckedComparison", "check_comparison", "with_dates"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +78,7 @@ def check_comparison(plan: Plan, asked: Comparison, frame: pd.DataFrame) -> Chec
     faults = _check.Faults()
     _columns(asked, frame, faults)
     faults.settle(PlanError)
-    frame = _dates(asked, frame, faults)
+    frame = with_dates(frame, asked.roles.time, asked.roles.time_unit, faults)
     faults.settle(PlanError)
     designs: dict[str, GrowthDesign] = {}
     choices: dict[str, Choice] = {}
@@ -115,10 +115,9 @@ def _columns(comparison: Comparison, frame: pd.DataFrame, faults: _check.Faults)
             faults.take(error)
 
 
-def _dates(comparison: Comparison, frame: pd.DataFrame, faults: _check.Faults) -> pd.DataFrame:
-    """Return the frame with the time column as dates, if the plan counts time from dates."""
-    roles = comparison.roles
-    column = frame[roles.time]
+def with_dates(frame: pd.DataFrame, time: str, unit: str | None, faults: _check.Faults) -> pd.DataFrame:
+    """Return the frame with the time column as dates, if time is counted from dates."""
+    column = frame[time]
     if pd.api.types.is_numeric_dtype(column.dtype):
         return frame
     days = pd.to_datetime(column, format="%Y-%m-%d", errors="coerce")
@@ -128,12 +127,10 @@ def _dates(comparison: Comparison, frame: pd.DataFrame, faults: _check.Faults) -
         # The first line of a file names the columns, so row 0 stands on line 2.
         lines = _check.rows(int(k) + 2 for k in np.flatnonzero(bad.to_numpy())).replace("row", "line", 1)
         fault = f"the column holds text such as {first!r} ({lines})"
-        faults.add("time", roles.time, fault, "write numbers, or dates as YYYY-MM-DD with time_unit")
-    elif roles.time_unit is None:
-        faults.add(
-            "time", roles.time, "the column holds dates, not numbers", 'write time_unit = "months" under [roles]'
-        )
-    return frame.assign(**{roles.time: days})
+        faults.add("time", time, fault, "write numbers, or dates as YYYY-MM-DD with time_unit")
+    elif unit is None:
+        faults.add("time", time, "the column holds dates, not numbers", 'write time_unit = "months" under [roles]')
+    return frame.assign(**{time: days})
 
 
 def _design(comparison: Comparison, frame: pd.DataFrame, name: str) -> tuple[GrowthDesign, Choice]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from implstats import _check
-from implstats.batch import markdown
+from implstats.batch.blocks import Block, Equations, Heading, Items, Table, Text
 from implstats.batch.comparison_answers import (
     CORRECTION,
     Answers,
@@ -18,6 +18,8 @@ from implstats.batch.comparison_answers import (
     shown_time,
     with_interval,
 )
+from implstats.batch.comparison_doubts import CHECKED, UNSEEN, Doubts
+from implstats.batch.comparison_doubts import CONTENTS as IN_DOUBT
 from implstats.batch.part import Figure, Piece, drawn, pictures
 from implstats.growth import CohortModel
 from implstats.study.choice import boundary_words
@@ -51,10 +53,11 @@ RESIDUALS = (
 
 @dataclass(frozen=True)
 class About:
-    """What readers are told of a kind of model: what it is, what its residuals look like, and who described it."""
+    """What readers are told of a kind of model: what it is, its residuals and equation, and who described it."""
 
     meaning: str
     residuals: str
+    equation: str
     sources: tuple[str, ...]
 
 
@@ -65,12 +68,14 @@ ABOUT = {
         "made. Its covariance is how widely patients scatter at each visit, and how closely two visits go together.",
         " Under an MMRM without covariates the points stand in columns: all patients of a cohort are expected at the "
         "same value at a visit.",
+        "y(i, t) = mean of i's cohort at t + x(i)'b + e(i, t); e(i, .) ~ N(0, S), S of any form; patient i, visit t",
         ("Mallinckrodt et al. 2008, the model for repeated measures: doi 10.1177/009286150804200402",),
     ),
     "growth": About(
         "A growth model is a mixed model with a mean course for every cohort, and a level or a course of their own for "
         "every patient around it; patients who missed a visit count with those that they made.",
         " Under a growth model a slight upward tilt is expected: each patient's own course is drawn towards the mean.",
+        "y(i, t) = x(i, t)'b + z(i, t)'u(i) + e(i, t); u(i) ~ N(0, G), e(i, t) ~ N(0, s^2); patient i, time t",
         (
             "Bates et al. 2015, how the growth model is computed: doi 10.18637/jss.v067.i01",
             "Laird and Ware 1982, the growth model: doi 10.2307/2529876",
@@ -78,38 +83,48 @@ ABOUT = {
     ),
 }
 
+EQUATIONS = (
+    ("Improvement", "D = mean at t - mean at the baseline, times -1 where a lower value is better"),
+    ("Effect size", "d = D / SD"),
+    ("Improvement retained", "R = D of the cohort / D of the reference = D1 / D0"),
+    ("Its confidence set (Fieller)", "every R with (D1 - R D0)^2 <= q^2 Var(D1 - R D0), q the quantile of t"),
+)
+
 Row = dict[str, object]
 
 
-def piece(answers: Answers, figures: Sequence[Figure]) -> Piece:
+def piece(answers: Answers, doubts: Doubts, figures: Sequence[Figure]) -> Piece:
     """Return what the report says of a comparison."""
-    study, say = answers.study, markdown.said
-    overall = answers.over_outcomes()
-    answer = [markdown.bullets(answers.answer()), *map(say, overall[:1])]
-    answer += [*map(say, answers.curves()), say(answers.what_sd_is())]
+    study, overall = answers.study, answers.over_outcomes()
+    answer: list[Block] = [Items(answers.answer()), *map(Text, overall[:1])]
+    answer += [*map(Text, answers.curves()), Text(answers.what_sd_is())]
     if study.errors:
-        failed = markdown.safe(", ".join(answers.plan.label(name) for name in study.errors))
-        answer.append(f"**Could not be analysed: {failed}.** The reasons stand below; the other outcomes stand.")
+        failed = ", ".join(answers.plan.label(name) for name in study.errors)
+        told = "The reasons stand below; the other outcomes stand."
+        answer.append(Text(told, strong=f"Could not be analysed: {failed}."))
     answer += pictures(figures, "trajectories")
-    others, more = [*answers.other_times(), *overall[1:]], []
+    others, more = [*answers.other_times(), *overall[1:]], list[Block]()
     if others:
-        more = ["## At the other times" if len(study.at) > 2 else "## At the other time", markdown.bullets(others)]
+        more = [Heading("At the other times" if len(study.at) > 2 else "At the other time"), Items(others)]
     more += pictures(figures, "effect_forest")
-    body = [block for name in answers.asked.outcomes for block in _outcome(answers, name)]
-    body += [*_sample(answers, figures), *_models(answers, figures)]
-    methods = [say(study.methods(answers.words)), *map(say, _overall_methods(answers))]
-    cited = [*REFERENCES, *(line for about in _about(answers) for line in about.sources)]
+    body: list[Block] = [block for name in answers.asked.outcomes for block in _outcome(answers, name)]
+    body += [*_sample(answers, figures), *_models(answers, doubts, figures), *doubts.sensitivity()]
+    methods: list[Block] = [
+        *map(Text, [study.methods(answers.words), *_overall_methods(answers)]),
+        Equations(_equations(answers)),
+    ]
+    cited = [*REFERENCES, *(line for about in _about(answers) for line in about.sources), CHECKED, UNSEEN]
     cited += [*([FREEDOM[study.df]] if study.df in FREEDOM else []), *([DRAWS] if overall else [])]
-    limits = study.cannot_say(answers.words)
-    return Piece("Outcomes", answer, limits, body, methods, _contents(answers, figures), cited, more)
+    limits, files = study.cannot_say(answers.words), _contents(answers, doubts, figures)
+    return Piece("Outcomes", answer, limits, body, methods, files, cited, "comparison", more)
 
 
-def _outcome(answers: Answers, name: str) -> list[str]:
+def _outcome(answers: Answers, name: str) -> list[Block]:
     """Return one outcome: what each cohort did, and how they compare."""
     plan, study = answers.plan, answers.study
-    head = [f"## {markdown.safe(plan.label(name))}"]
+    head = Heading(plan.label(name))
     if name in study.errors:
-        return [*head, markdown.said(f"Could not be analysed; the other outcomes stand. {study.errors[name]}")]
+        return [head, Text(f"Could not be analysed; the other outcomes stand. {study.errors[name]}")]
     rows = answers.rows(name)
     source = {
         "baseline": "of all cohorts together, observed at the start",
@@ -134,8 +149,16 @@ def _outcome(answers: Answers, name: str) -> list[str]:
         under += " Extrapolated: no patient of the cohort was seen so late."
     if study.fits[name].times:
         under += " Observed means are those of the patients who were still seen, so that drop-out moves them."
-    tables = [_means(answers, study.fits[name], rows), _comparison(answers, rows)]
-    return [*head, markdown.said(told), *map(markdown.table, tables), markdown.said(under)]
+    means = Table(
+        _means(answers, study.fits[name], rows),
+        f"{plan.label(name)}: means in points of the scale, improvement in points and in SDs (d)",
+        people=("Patients seen",),
+    )
+    compared = Table(
+        _comparison(answers, rows),
+        f"{plan.label(name)}: difference in d in SDs, and the share of the improvement that was kept in %",
+    )
+    return [head, Text(told), means, compared, Text(under)]
 
 
 def _means(answers: Answers, fit: CohortModel, rows: Sequence[Mapping[str, Any]]) -> list[Row]:
@@ -156,7 +179,7 @@ def _means(answers: Answers, fit: CohortModel, rows: Sequence[Mapping[str, Any]]
             row: Row = {
                 plan.label(answers.asked.roles.time): _check.show(t),
                 "Cohort": plan.label(cohort) + beyond,
-                "Patients seen": str(seen.get((cohort, t), 0)) if seen else "",
+                "Patients seen": seen.get((cohort, t), 0) if seen else "",
                 "Mean (SE)": f"{fixed(found[mean + own], decimals)} ({fixed(found[se + own], decimals)})",
             }
             if seen:
@@ -186,28 +209,35 @@ def _comparison(answers: Answers, rows: Sequence[Mapping[str, Any]]) -> list[Row
     return made
 
 
-def _sample(answers: Answers, figures: Sequence[Figure]) -> list[str]:
+def _sample(answers: Answers, figures: Sequence[Figure]) -> list[Block]:
     """Return who was analysed: the flow of rows, the patients per cohort and time."""
-    plan, study = answers.plan, answers.study
-    parts = ["## Who was analysed", "Rows kept and dropped, per outcome. A row is one visit of one patient."]
-    parts.append(markdown.table(_flow(answers)))
+    plan = answers.plan
+    parts: list[Block] = [Heading("Who was analysed")]
+    parts.append(Text("Rows kept and dropped, per outcome. A row is one visit of one patient."))
+    patients = [f"Patients: {plan.label(cohort)}" for cohort in answers.study.cohorts]
+    parts.append(Table(_flow(answers), "Flow of rows, and patients of each cohort (counts)", people=patients))
     codes = answers.frame.attrs.get("implstats", {}).get("missing_codes", {})
     told = [f"{plan.label(c)} {k}" for c, k in codes.items() if k]
     if told:
-        parts.append(markdown.said(f"Codes for a missing value that were set to missing: {', '.join(told)}."))
+        parts.append(Text(f"Codes for a missing value that were set to missing: {', '.join(told)}."))
+    return [*parts, *_seen(answers), *pictures(figures, "missingness")]
+
+
+def _seen(answers: Answers) -> list[Block]:
+    """Return the patients seen per cohort and time, where the tables of the outcomes do not tell them already."""
+    study = answers.study
     counts = study.sample_table()
-    shown = {*study.at, *(fit.baseline for fit in study.fits.values())}
-    # Visits that were compared have their patients in the tables of the outcomes.
-    if not shown.issuperset(counts["time"]):
-        n = {(r["outcome"], r["cohort"], r["time"]): int(r["n"]) for r in counts.to_dict("records")}
-        times = sorted(counts["time"].unique())
-        made: list[Row] = []
-        for name in study.fits:
-            for cohort in study.cohorts:
-                row: Row = {"Outcome": plan.label(name), "Cohort": plan.label(cohort)}
-                made.append(row | {answers.when(t): n.get((name, cohort, t), 0) for t in times})
-        parts += ["Patients seen, per outcome, cohort and time:", markdown.table(made)]
-    return [*parts, *pictures(figures, "missingness")]
+    if {*study.at, *(fit.baseline for fit in study.fits.values())}.issuperset(counts["time"]):
+        return []
+    n = {(r["outcome"], r["cohort"], r["time"]): int(r["n"]) for r in counts.to_dict("records")}
+    when = {t: answers.when(t) for t in sorted(counts["time"].unique())}
+    made: list[Row] = []
+    for name in study.fits:
+        for cohort in study.cohorts:
+            row: Row = {"Outcome": answers.plan.label(name), "Cohort": answers.plan.label(cohort)}
+            made.append(row | {word: n.get((name, cohort, t), 0) for t, word in when.items()})
+    table = Table(made, "Patients seen at each time (counts)", people=list(when.values()))
+    return [Text("Patients seen, per outcome, cohort and time:"), table]
 
 
 def _flow(answers: Answers) -> list[Row]:
@@ -230,8 +260,8 @@ def _flow(answers: Answers) -> list[Row]:
     return made
 
 
-def _models(answers: Answers, figures: Sequence[Figure]) -> list[str]:
-    """Return which model each outcome got and why, how it ended, and the pictures of what it leaves unexplained."""
+def _models(answers: Answers, doubts: Doubts, figures: Sequence[Figure]) -> list[Block]:
+    """Return which model each outcome got and why, how it ended, and what was looked at and seen of its assumptions."""
     plan, study = answers.plan, answers.study
     made: list[Row] = []
     for name, fit in study.fits.items():
@@ -240,14 +270,18 @@ def _models(answers: Answers, figures: Sequence[Figure]) -> list[str]:
     about = _about(answers)
     told = [*(f"{line}." for line in study.models(answers.words)), *(kind.meaning for kind in about)]
     look = RESIDUALS.format("".join(kind.residuals for kind in about))
-    drawings = [line for name in study.fits for line in pictures(figures, f"residuals_{answers.files[name]}")]
-    head = "## Can the models be believed?"
-    return [head, markdown.bullets(told), markdown.table(made), look, *drawings]
+    drawings = [block for name in study.fits for block in pictures(figures, f"residuals_{answers.files[name]}")]
+    head: list[Block] = [Heading("Can the models be believed?"), Items(told), Table(made, "How each fit ended")]
+    return [*head, *doubts.assumptions(), Text(look), *drawings]
 
 
 def _about(answers: Answers) -> list[About]:
     used = {choice.model for choice in answers.study.choices.values()}
     return [about for model, about in ABOUT.items() if model in used]
+
+
+def _equations(answers: Answers) -> list[tuple[str, str]]:
+    return [*(("The model", about.equation) for about in _about(answers)), *EQUATIONS]
 
 
 def _overall_methods(answers: Answers) -> list[str]:
@@ -261,10 +295,11 @@ def _overall_methods(answers: Answers) -> list[str]:
     return [f"{told}; {lost} more draws could not be fitted." if lost else f"{told}."]
 
 
-def _contents(answers: Answers, figures: Sequence[Figure]) -> list[tuple[str, str]]:
+def _contents(answers: Answers, doubts: Doubts, figures: Sequence[Figure]) -> list[tuple[str, str]]:
     rows = [("comparison.csv, comparison.json", "one row an outcome, time and cohort, at full precision")]
     if answers.overall is not None:
         rows.append(("overall.csv", "mean d over the outcomes, and the improvement retained of it"))
+    rows += [(f"{name}.csv", IN_DOUBT[name]) for name in doubts.tables()]
     names = [answers.files[outcome] for outcome in answers.tables]
     for kind, what in CONTENTS.items():
         having = [answers.files[outcome] for outcome, tables in answers.tables.items() if kind in tables]

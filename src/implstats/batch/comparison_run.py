@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from typing import Any
 
 import pandas as pd
 
+from implstats import _check
 from implstats.batch.comparison_answers import Answers
 from implstats.batch.comparison_check import CheckedComparison
+from implstats.batch.comparison_doubts import Doubts
 from implstats.batch.comparison_report import piece
 from implstats.batch.folder import File, file_names
 from implstats.batch.part import Figure, Part, Picture, Piece
@@ -41,12 +43,17 @@ class ComparedCohorts(Part):
         """Return the answer in sentences, then the table."""
         return self.answers.on_screen()
 
+    @cached_property
+    def _doubts(self) -> Doubts:
+        return Doubts(self.answers)
+
     def files(self) -> list[File]:
         """Return the comparison, and tables and model of every outcome."""
         answers, study = self.answers, self.answers.study
         made = [File("comparison", answers.table), File("comparison", study.to_dict())]
         if answers.overall is not None:
             made.append(File("overall", answers.overall.tidy()))
+        made += [File(name, table) for name, table in self._doubts.tables().items()]
         for outcome, tables in answers.tables.items():
             name = answers.files[outcome]
             made += [File(f"{name}_{kind}", table) for kind, table in tables.items()]
@@ -75,7 +82,7 @@ class ComparedCohorts(Part):
 
     def piece(self, figures: Sequence[Figure]) -> Piece:
         """Return what the report says."""
-        return piece(self.answers, figures)
+        return piece(self.answers, self._doubts, figures)
 
     def record(self) -> dict[str, Any]:
         """Return the seed, and the name of files and the status of every outcome."""
@@ -113,6 +120,7 @@ def compare(checked: CheckedComparison) -> ComparedCohorts:
         missing=asked.missing,
         time_unit=roles.time_unit,
     )
+    study = replace(study, errors={name: _unnamed(why, checked, roles.patient) for name, why in study.errors.items()})
     overall, why = None, ""
     if len(study.fits) > 1:
         try:
@@ -122,6 +130,13 @@ def compare(checked: CheckedComparison) -> ComparedCohorts:
     tables = {name: _tables(study, fit) for name, fit in study.fits.items()}
     names = file_names(comparison.outcomes)
     return ComparedCohorts(Answers(checked.plan, comparison, checked.frame, study, overall, why, tables, names))
+
+
+def _unnamed(why: str, checked: CheckedComparison, patient: str) -> str:
+    """Return a reason in which no patient is named; its rows tell those who have the file who it is."""
+    for one in checked.frame[patient].dropna().unique():
+        why = why.replace(f"patient {_check.show(one)} ", "a patient ")
+    return why
 
 
 def _tables(study: CohortComparison, fit: CohortModel) -> dict[str, pd.DataFrame]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import json
 import os
+import platform
 import re
 import secrets
 import shutil
@@ -21,7 +23,8 @@ from implstats import _check
 from implstats.errors import PlanError
 from implstats.tables import plain
 
-__all__ = ["KIND", "MANIFEST", "File", "digest", "file_names", "folder_to_make", "staged", "write_csv", "write_json"]
+__all__ = ["KIND", "LEFT_BY_SYSTEMS", "MANIFEST", "File", "digest", "file_names", "folder_to_make", "folder_to_write"]
+__all__ += ["staged", "versions", "write_csv", "write_json"]
 
 MANIFEST = "manifest.json"
 KIND = "implstats results"
@@ -46,17 +49,24 @@ class File:
             write_json(self.content, folder / f"{self.name}.json")
 
 
-def folder_to_make(out: str | Path) -> Path:
-    """Return the folder to make, or refuse one that holds anything that no earlier run of ours wrote."""
+def folder_to_write(out: str | Path) -> Path:
+    """Return a folder's full path, or refuse one that is a file, or lies where nothing can be written."""
     shown = f"out={str(out)!r}"
     target = Path(out).resolve()
     above = next(folder for folder in target.parents if folder.exists())
     if not above.is_dir() or not os.access(above, os.W_OK):
         raise PlanError(f"{shown}: nothing can be written to {str(above)!r}; name another folder")
+    if target.exists() and not target.is_dir():
+        raise PlanError(f"{shown}: a file, not a folder; name a folder that is new or empty")
+    return target
+
+
+def folder_to_make(out: str | Path) -> Path:
+    """Return the folder to make, or refuse one that holds anything that no earlier run of ours wrote."""
+    shown = f"out={str(out)!r}"
+    target = folder_to_write(out)
     if not target.exists():
         return target
-    if not target.is_dir():
-        raise PlanError(f"{shown}: a file, not a folder; name a folder that is new or empty")
     there = {file.name for file in target.iterdir()} - LEFT_BY_SYSTEMS
     ours = _earlier(target / MANIFEST)
     foreign = sorted(there if ours is None else there - ours - {MANIFEST})
@@ -121,6 +131,16 @@ def digest(path: Path) -> dict[str, Any]:
     """Return a file's name, size and SHA-256."""
     raw = path.read_bytes()
     return {"name": path.name, "bytes": len(raw), "sha256": hashlib.sha256(raw).hexdigest()}
+
+
+def versions() -> dict[str, str]:
+    """Return what the numbers were computed with."""
+    from implstats import __version__
+
+    names = ("numpy", "scipy", "pandas", "statsmodels", "patsy", "matplotlib")
+    return {"implstats": __version__, "python": platform.python_version()} | {
+        name: importlib.metadata.version(name) for name in names
+    }
 
 
 def file_names(given: Iterable[str], others: Iterable[str] = ()) -> dict[str, str]:

@@ -6,7 +6,29 @@ import html
 import re
 from collections.abc import Mapping, Sequence
 
-__all__ = ["bullets", "image", "safe", "said", "table"]
+from implstats.batch.blocks import Block, Equations, Figure, Heading, Items, Sources, Table, Text
+
+__all__ = ["bullets", "image", "safe", "said", "table", "written"]
+
+
+def written(block: Block) -> str:
+    """Write a block of a report."""
+    match block:
+        case Heading():
+            return f"{'#' * block.level} {safe(block.words)}"
+        case Text():
+            words = said(block.words) if not block.strong else safe(block.words)
+            return f"**{safe(block.strong)}** {words}".rstrip() if block.strong else words
+        case Items() | Sources():
+            return bullets(block.lines)
+        case Equations():
+            return "\n".join(f"- {said(name)}: `{equation}`" for name, equation in block.lines)
+        case Figure():
+            if block.missing:
+                return said(f"There is no picture {block.name}: {block.missing}")
+            return image(block.words, f"{block.name}.png")
+        case Table():
+            return _lines(block.columns, block.right, block.shown())
 
 
 def safe(text: object) -> str:
@@ -25,14 +47,15 @@ def said(text: object) -> str:
 
 def table(rows: Sequence[Mapping[str, object]]) -> str:
     """Write a table of text and counts; columns of counts are set to the right."""
-    columns = list(rows[0])
-    right = [all(isinstance(row[c], int) for row in rows) for c in columns]
+    return written(Table(rows, ""))
 
-    def line(cells: Sequence[object]) -> str:
+
+def _lines(columns: Sequence[str], right: Sequence[bool], rows: Sequence[Sequence[str]]) -> str:
+    def line(cells: Sequence[str]) -> str:
         return "| " + " | ".join(safe(cell).replace("|", "\\|") for cell in cells) + " |"
 
-    rule = "| " + " | ".join("---:" if numbers else ":---" for numbers in right) + " |"
-    return "\n".join([line(columns), rule, *(line([row[c] for c in columns]) for row in rows)])
+    rule = "| " + " | ".join("---:" if counts else ":---" for counts in right) + " |"
+    return "\n".join([line(columns), rule, *map(line, rows)])
 
 
 def bullets(lines: Sequence[str]) -> str:

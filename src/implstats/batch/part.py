@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from implstats.batch import markdown
+from implstats.batch.blocks import Block, Figure
 from implstats.batch.folder import File
 
 __all__ = ["Figure", "Part", "Picture", "Piece", "drawn", "pictures"]
@@ -23,45 +23,39 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Figure:
-    """A picture of the report: its file without ending, its words, or why there is none."""
-
-    name: str
-    words: str
-    missing: str = ""
-
-
-@dataclass(frozen=True)
 class Piece:
-    """What a part says in the report, in blocks of Markdown; of many pieces, like is put with like.
+    """What a part says in the report, in blocks; of many pieces, like is put with like.
 
     Attributes
     ----------
     name : str
         Heading.
-    answer : sequence of str
+    answer : sequence of Block
         The answer in plain sentences, and the picture that shows it.
-    more : sequence of str
-        What else is to be said before the details.
     limits : sequence of str
         Sentences: what these data cannot say.
-    body : sequence of str
-        Tables, pictures, and who was analysed.
-    methods : sequence of str
+    body : sequence of Block
+        Tables, pictures, who was analysed, what was looked at, and how far the answer rests on what cannot be seen.
+    methods : sequence of Block
         How it was done.
     files : sequence of (file, what it holds)
     sources : sequence of str
         What is cited.
+    kind : {"comparison", "survival"}
+        What was analysed, for the checklists.
+    more : sequence of Block
+        What else is to be said before the details.
     """
 
     name: str
-    answer: Sequence[str]
+    answer: Sequence[Block]
     limits: Sequence[str]
-    body: Sequence[str]
-    methods: Sequence[str]
+    body: Sequence[Block]
+    methods: Sequence[Block]
     files: Sequence[tuple[str, str]]
     sources: Sequence[str]
-    more: Sequence[str] = field(default=())
+    kind: str
+    more: Sequence[Block] = field(default=())
 
 
 class Part(ABC):
@@ -93,14 +87,9 @@ class Part(ABC):
         """Return what the manifest says: a name of files and a status for every outcome or question."""
 
 
-def pictures(figures: Sequence[Figure], name: str) -> list[str]:
-    """Return the picture of a name for the report, the reason why there is none, or nothing."""
-    figure = next((f for f in figures if f.name == name), None)
-    if figure is None:
-        return []
-    if figure.missing:
-        return [markdown.said(f"There is no picture {name}: {figure.missing}")]
-    return [markdown.image(figure.words, f"{name}.png")]
+def pictures(figures: Sequence[Figure], name: str) -> list[Figure]:
+    """Return the picture of a name for the report, or nothing."""
+    return [figure for figure in figures if figure.name == name]
 
 
 def drawn(figures: Sequence[Figure]) -> list[tuple[str, str]]:

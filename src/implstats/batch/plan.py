@@ -12,16 +12,18 @@ from implstats import _check
 from implstats.batch import kinds
 from implstats.batch.comparison import SECTIONS, Comparison, read_comparison, section
 from implstats.batch.data import Data, is_there
+from implstats.batch.many import BATCH, Batch, read_batch
 from implstats.batch.survival import SURVIVAL, Survival, read_survival
 from implstats.errors import PlanError
 
 __all__ = ["Plan", "read_plan"]
 
 TEXTS = ("title", "note")
-OTHERS = ("outcomes", "survival", "labels")
+OTHERS = ("outcomes", "survival", "batch", "labels")
 # Where a key belongs that stands in the wrong place.
 HOMES = dict.fromkeys(SURVIVAL, "under [[survival]]")
 HOMES |= {key: f"under [{name}]" for name in ("analysis", "roles", "data") for key in SECTIONS[name]}
+HOMES |= {key: "under [batch]" for key in BATCH if key not in HOMES}
 HOMES |= dict.fromkeys(TEXTS, "above the first section")
 
 
@@ -35,6 +37,9 @@ class Plan:
         Cohorts that are compared in some outcomes: the sections [data], [roles], [outcomes] and [analysis].
     survival : tuple of Survival
         Analyses of times to an event: the sections [[survival]].
+    batch : Batch, optional
+        Analyses that every site and outcome gets: the sections [batch] and [[batch.analysis]]; then there is neither of
+        the two above.
     title : str
         Heading of the report.
     note : str
@@ -49,6 +54,7 @@ class Plan:
 
     comparison: Comparison | None = None
     survival: tuple[Survival, ...] = ()
+    batch: Batch | None = None
     title: str = "What the data say"
     note: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -71,7 +77,7 @@ def read_plan(path: str | Path) -> Plan:
     ----------
     path : str or path
         A TOML file in UTF-8. The bundled `reorganisation.toml` explains every key of a comparison of cohorts,
-        `programmes.toml` those of survival analyses; one plan may hold both.
+        `programmes.toml` those of survival analyses, and one plan may hold both; `batch.toml` those of many cells.
 
     Returns
     -------
@@ -100,6 +106,8 @@ def read_plan(path: str | Path) -> Plan:
             home = f"; it belongs {HOMES[name]}" if name in HOMES else _check.nearest(name, known)
             faults.say(f"{name}: unknown key{home}")
     texts = {name: kinds.text(name, record[name], faults) for name in TEXTS if name in record}
+    if "batch" in record:
+        return _of_many(record, path, texts, faults)
     wanted = "survival" not in record or bool({"roles", "outcomes", "analysis"} & set(record))
     data = section("data", record.get("data", None if wanted else {}), HOMES, faults, optional=not wanted)
     comparison = read_comparison(record, data, HOMES, faults) if wanted else None
@@ -110,6 +118,22 @@ def read_plan(path: str | Path) -> Plan:
     labels = _labels(record.get("labels", {}), faults)
     faults.settle(PlanError)
     return Plan(comparison, survival, labels=labels, path=path, record=record, **texts)
+
+
+def _of_many(record: dict[str, Any], path: Path, texts: Mapping[str, Any], faults: _check.Faults) -> Plan:
+    """Return the plan of a batch."""
+    for name, instead in (
+        ("analysis", "[[batch.analysis]]"),
+        ("survival", '[[batch.analysis]] with kind = "survival"'),
+    ):
+        if name in record:
+            faults.say(f"{name}: does not go with [batch]; write {instead}")
+    data = section("data", record.get("data", {}), HOMES, faults, optional=True)
+    is_there("[data] file", path.parent, data.get("file"), faults)
+    batch = read_batch(record, path.parent, data, HOMES, faults)
+    labels = _labels(record.get("labels", {}), faults)
+    faults.settle(PlanError)
+    return Plan(batch=batch, labels=labels, path=path, record=record, **texts)
 
 
 def _toml(path: Path) -> dict[str, Any]:

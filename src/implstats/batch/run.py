@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -11,14 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from implstats.batch import folder as folders
+from implstats.batch.batch_run import BatchRun, Told, carry_out_batch
 from implstats.batch.check import Checked, check_plan
 from implstats.batch.comparison_run import compare
-from implstats.batch.folder import KIND, MANIFEST, digest, file_names, folder_to_make, staged
+from implstats.batch.folder import KIND, MANIFEST, digest, file_names, folder_to_make, staged, versions
+from implstats.batch.page import write_page
 from implstats.batch.part import Figure, Part
 from implstats.batch.plan import Plan, read_plan
 from implstats.batch.report import report
 from implstats.batch.survival_run import analyse_survival
-from implstats.errors import ImplstatsError
+from implstats.errors import ImplstatsError, PlanError
 from implstats.results import SCHEMA
 
 __all__ = ["Run", "carry_out", "run_plan"]
@@ -43,32 +44,52 @@ class Run:
         """What could not be analysed, and why."""
         return {name: why for part in self.parts for name, why in part.errors.items()}
 
+    def on_screen(self) -> str:
+        """Return the answers for a terminal."""
+        return "\n\n".join(part.on_screen() for part in self.parts)
 
-def run_plan(plan: str | Path | Plan, *, out: str | Path) -> Path:
+
+def run_plan(
+    plan: str | Path | Plan,
+    *,
+    out: str | Path,
+    workers: int = 1,
+    resume: bool = False,
+    cluster: str | None = None,
+) -> Path:
     r"""What does a whole study say, as a folder of tables, pictures and a report?
 
     Parameters
     ----------
     plan : str, path or Plan
         A TOML file (the bundled examples explain every key), or what `read_plan` made of one: a comparison of cohorts,
-        survival analyses, or both.
+        survival analyses, or both; or a batch of many cells.
     out : str or path
         The folder to make. One that an earlier run made is replaced; any other that is not empty is refused. It appears
-        when everything is written, not before.
+        when everything is written, not before; of a batch, every cell is written when it is done.
+    workers : int
+        Processes that analyse cells; a plan without cells is done in one.
+    resume : bool
+        Of a batch: cells that an earlier run has done, of the same data, question and version, are not done again.
+    cluster : str, optional
+        Of a batch: the address of a Dask scheduler, "tcp://...", whose workers take the place of processes; takes the
+        extra `cluster`.
 
     Returns
     -------
     pathlib.Path
         The folder. `report.md` is for readers; `comparison.csv` has one row an outcome, time and cohort at full
         precision; OUTCOME_*.csv and NAME_*.csv what each model and each survival analysis says; `*.json` the results;
-        `manifest.json` plan, versions and hashes.
+        `manifest.json` plan, versions and hashes. Of a batch, `cells.csv` has one row a quantity of each cell,
+        `pooled.csv` one an effect over the sites, and `cells/` one file a cell.
 
     Raises
     ------
     PlanError
         If the plan, the data or the folder will not do, all faults together; nothing is fitted or written then.
     DataError
-        If no outcome could be fitted. One that cannot be, while others can, is reported in its place.
+        If no outcome could be fitted. One that cannot be, while others can, is reported in its place, and a cell is a
+        row with its error.
 
     Examples
     --------
@@ -82,14 +103,34 @@ def run_plan(plan: str | Path | Plan, *, out: str | Path) -> Path:
     >>> report.split("\n")[0]
     '# Programmes that stop'
     """
-    return carry_out(plan, out=out).folder
+    return carry_out(plan, out=out, workers=workers, resume=resume, cluster=cluster).folder
 
 
-def carry_out(plan: str | Path | Plan, *, out: str | Path) -> Run:
-    """Do what `run_plan` does, and return the answers too."""
+def carry_out(
+    plan: str | Path | Plan,
+    *,
+    out: str | Path,
+    workers: int = 1,
+    resume: bool = False,
+    cluster: str | None = None,
+    told: Told | None = None,
+) -> Run | BatchRun:
+    """Do what `run_plan` does, and return the answers too; `told` hears how many cells are done."""
+    plan = plan if isinstance(plan, Plan) else read_plan(plan)
+    if plan.batch is not None:
+        how: dict[str, Any] = {"workers": workers, "resume": resume, "cluster": cluster, "told": told}
+        return carry_out_batch(plan, plan.batch, out=out, **how)
+    for name, value in (("resume", resume), ("cluster", cluster)):
+        if value:
+            raise PlanError(f"{name}={value!r}: goes with a plan of many cells, which has a section [batch]")
+    return _carry_out_one(plan, out)
+
+
+def _carry_out_one(plan: Plan, out: str | Path) -> Run:
+    """Carry out a plan that is one piece of work."""
     target = folder_to_make(out)
     started = datetime.now(UTC)
-    checked = check_plan(plan if isinstance(plan, Plan) else read_plan(plan))
+    checked = check_plan(plan)
     sources = _sources(checked)
     parts = analyse(checked)
     with staged(target) as folder:
@@ -100,6 +141,7 @@ def carry_out(plan: str | Path | Plan, *, out: str | Path) -> Run:
                 file.write(folder)
         text = report(checked.plan, pieces, versions())
         (folder / "report.md").write_text(text, encoding="utf-8", newline="\n")
+        write_page(folder, checked.plan, pieces, versions())
         folders.write_json(_manifest(checked.plan, parts, folder, sources, started), folder / MANIFEST)
     return Run(target, parts)
 
@@ -124,16 +166,6 @@ def _draw(part: Part, folder: Path) -> list[Figure]:
         except ImplstatsError as error:
             made.append(Figure(picture.name, "", str(error)))
     return made
-
-
-def versions() -> dict[str, str]:
-    """Return what the numbers were computed with."""
-    from implstats import __version__
-
-    names = ("numpy", "scipy", "pandas", "statsmodels", "patsy", "matplotlib")
-    return {"implstats": __version__, "python": platform.python_version()} | {
-        name: importlib.metadata.version(name) for name in names
-    }
 
 
 def _sources(checked: Checked) -> list[dict[str, Any]]:

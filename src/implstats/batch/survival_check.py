@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from implstats import _check
-from implstats.batch.plan import Plan
 from implstats.batch.survival import UNITS, Survival
 from implstats.design import rhs
 from implstats.design.frames import codes
@@ -18,6 +17,9 @@ from implstats.errors import DataError, PlanError
 from implstats.survival.cox import APART
 from implstats.survival.groups import several
 from implstats.survival.hazard_words import FEW_EVENTS
+
+if TYPE_CHECKING:
+    from implstats.batch.plan import Plan
 
 __all__ = ["CheckedSurvival", "check_survival"]
 

@@ -6,7 +6,7 @@ from implstats.batch.comparison_answers import joined
 from implstats.batch.survival_answers import ADJUSTED, UNADJUSTED, SurvivalAnswers
 from implstats.survival.groups import several
 
-__all__ = ["methods", "sources"]
+__all__ = ["equations", "methods", "sources"]
 
 SOURCES = {
     "curves": "Kaplan and Meier 1958, the share without the event: doi 10.1080/01621459.1958.10501452",
@@ -21,6 +21,23 @@ SOURCES = {
     "firth": "Heinze and Schemper 2001, Firth's penalty: doi 10.1111/j.0006-341X.2001.00114.x",
     "fine_gray": "Fine and Gray 1999, models of incidence: doi 10.1080/01621459.1999.10474144",
 }
+EQUATIONS = {
+    "curves": ("Share without the event", "S(t) = product over times u <= t of (1 - events(u) / at risk(u))"),
+    "rmst": ("Mean time up to T", "area under S between 0 and T"),
+    "incidence": (
+        "Share ended by cause k",
+        "F(t, k) = sum over times u <= t of S(u-) events(u, k) / at risk(u), S of all causes together",
+    ),
+    "cox": ("Cox model", "h(t, x) = h0(t) exp(x'b); a hazard ratio is exp(b)"),
+    "fine_gray": ("Fine and Gray's model", "1 - F(t, x) = (1 - F0(t))^exp(x'b)"),
+    "e_value": ("E-value", "RR + sqrt(RR (RR - 1)), RR > 1 the risk ratio that a hazard ratio stands for"),
+}
+
+
+def equations(found: SurvivalAnswers) -> list[tuple[str, str]]:
+    """Return what was computed, as equations."""
+    used = _used(found)
+    return [equation for name, equation in EQUATIONS.items() if used[name]]
 
 
 def methods(found: SurvivalAnswers) -> str:
@@ -96,8 +113,13 @@ def _modelled(found: SurvivalAnswers) -> list[str]:
 
 def sources(found: SurvivalAnswers) -> list[str]:
     """Return what is cited."""
+    return [SOURCES[name] for name, there in _used(found).items() if there]
+
+
+def _used(found: SurvivalAnswers) -> dict[str, bool]:
+    """Return which methods were used."""
     asked, models = found.asked, found.models
-    used = {
+    return {
         "curves": found.curves is not None,
         "rmst": found.rmst is not None,
         "incidence": found.incidence is not None,
@@ -110,4 +132,3 @@ def sources(found: SurvivalAnswers) -> list[str]:
         "firth": bool(models) and asked.penalty == "firth",
         "fine_gray": any(m.fine_gray for m in models),
     }
-    return [SOURCES[name] for name, there in used.items() if there]

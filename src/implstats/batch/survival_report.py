@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from implstats.batch import markdown
+from implstats.batch.blocks import Block, Equations, Heading, Items, Table, Text
 from implstats.batch.comparison_answers import fixed, short_p
 from implstats.batch.part import Figure, Piece, drawn, pictures
 from implstats.batch.survival_answers import Model, SurvivalAnswers
-from implstats.batch.survival_methods import methods, sources
+from implstats.batch.survival_methods import equations, methods, sources
 from implstats.batch.survival_words import Words, percent, ratio
 
 __all__ = ["piece"]
@@ -43,18 +43,19 @@ def piece(found: SurvivalAnswers, figures: Sequence[Figure]) -> Piece:
     """Return what the report says of a survival analysis."""
     words = Words(found)
     main = found.file_of("survival" if found.curves is not None else "incidence")
-    answer = [markdown.bullets(words.answer()), *pictures(figures, main)]
-    body = [f"## {markdown.safe(found.asked.name)}", *_shares(found), *_means(found), *_tests(found)]
+    answer: list[Block] = [Items(words.answer()), *pictures(figures, main)]
+    body: list[Block] = [Heading(found.asked.name), *_shares(found), *_means(found), *_tests(found)]
     for cause in found.checked.causes:
         body += _cause(found, words, cause, figures)
     body += _sample(found)
     tables = found.tables()
     files = [(f"{found.file}_{kind}.csv", what) for kind, what in CONTENTS.items() if kind in tables]
     files += [(f"{found.file}.json", "all results, for programs"), *drawn(figures)]
-    return Piece(found.asked.name, answer, words.limits(), body, [markdown.said(methods(found))], files, sources(found))
+    how: list[Block] = [Text(methods(found)), Equations(equations(found))]
+    return Piece(found.asked.name, answer, words.limits(), body, how, files, sources(found), "survival")
 
 
-def _shares(found: SurvivalAnswers) -> list[str]:
+def _shares(found: SurvivalAnswers) -> list[Block]:
     """Return one row a time, cause and group: who was at risk, what had been, and the share."""
     made: list[Row] = []
     what = "Share without the event" if not found.checked.several else "Share ended by it"
@@ -68,7 +69,8 @@ def _shares(found: SurvivalAnswers) -> list[str]:
         line |= {"At risk": _count(row["at_risk"]), "Events so far": _count(row["cumulative_events"])}
         made.append(line | {what: _share(row)})
     told = f"At risk: those who were still followed just before that time. In brackets: {found.level} intervals."
-    return ["### Shares over time", markdown.table(made), markdown.said(told)]
+    caption = f"{what} at the asked times (%), and what it rests on (counts)"
+    return [Heading("Shares over time", 3), Table(made, caption), Text(told)]
 
 
 def _count(value: float) -> object:
@@ -83,7 +85,7 @@ def _share(row: Mapping[Hashable, Any]) -> str:
     return f"{percent(row['estimate'])} [{percent(row['conf_low'])}, {percent(row['conf_high'])}]"
 
 
-def _means(found: SurvivalAnswers) -> list[str]:
+def _means(found: SurvivalAnswers) -> list[Block]:
     """Return one row a group: the mean time, its difference from the reference, and when half have had the event."""
     if found.curves is None:
         return []
@@ -104,7 +106,8 @@ def _means(found: SurvivalAnswers) -> list[str]:
         made.append(line)
     over = "" if found.rmst is None else f"Mean time up to {found.span(float(fixed(found.rmst.tau, found.decimals)))}. "
     told = f"{over}Times count {found.checked.unit}. In brackets: {found.level} intervals."
-    return ["### Mean and median times", markdown.table(made), markdown.said(told)]
+    caption = f"Mean and median times ({found.checked.unit})"
+    return [Heading("Mean and median times", 3), Table(made, caption), Text(told)]
 
 
 def _time(found: SurvivalAnswers, row: Mapping[Hashable, Any]) -> str:
@@ -116,14 +119,14 @@ def _time(found: SurvivalAnswers, row: Mapping[Hashable, Any]) -> str:
     return value if value == low == high else f"{value} [{low}, {high}]"
 
 
-def _tests(found: SurvivalAnswers) -> list[str]:
+def _tests(found: SurvivalAnswers) -> list[Block]:
     """Return the tests of groups, in a sentence each."""
     if found.asked.by is None:
         return []
     if found.logrank is not None:
         test = found.logrank
         told = f"{test.test[0].upper()}{test.test[1:]} of {found.plan.label(found.asked.by)}: "
-        return [markdown.said(f"{told}chi-square {test.statistic:.2f} on {test.df} df, p {short_p(test.p_value)}.")]
+        return [Text(f"{told}chi-square {test.statistic:.2f} on {test.df} df, p {short_p(test.p_value)}.")]
     if found.gray is not None:
         parts = [
             f"{found.plan.label(row['cause'])}, chi-square {row['statistic']:.2f} on {row['df']} df, "
@@ -131,30 +134,28 @@ def _tests(found: SurvivalAnswers) -> list[str]:
             for row in found.gray.tidy().to_dict("records")
         ]
         by = found.plan.label(found.asked.by)
-        return [
-            markdown.said(f"Gray's test of {by}, a cause at a time: {'; '.join(parts)}. P-values are not corrected.")
-        ]
+        return [Text(f"Gray's test of {by}, a cause at a time: {'; '.join(parts)}. P-values are not corrected.")]
     if not found.checked.untested:
         return []  # why there is none stands in the answer
     name = "Gray's test" if found.checked.several else "The log-rank test"
     why = f"a version for {found.checked.untested} is not known here"
-    return [markdown.said(f"{name} of groups is not given: {why}.")]
+    return [Text(f"{name} of groups is not given: {why}.")]
 
 
-def _cause(found: SurvivalAnswers, words: Words, cause: Any, figures: Sequence[Figure]) -> list[str]:
+def _cause(found: SurvivalAnswers, words: Words, cause: Any, figures: Sequence[Figure]) -> list[Block]:
     """Return when the risk is highest, and the models."""
-    of = "" if cause is None else f" ({markdown.safe(found.plan.label(cause))})"
-    body = [f"### When the risk is highest{of}", *pictures(figures, found.file_of("rates", cause))]
+    of = "" if cause is None else f" ({found.plan.label(cause)})"
+    body: list[Block] = [Heading(f"When the risk is highest{of}", 3), *pictures(figures, found.file_of("rates", cause))]
     models = found.models_of(cause)
     if not models:
         return body
-    body += [f"### What goes with it{of}", *pictures(figures, found.file_of("ratios", cause))]
+    body += [Heading(f"What goes with it{of}", 3), *pictures(figures, found.file_of("ratios", cause))]
     body += [*_ratios(found, words, models), *_fine_gray(found, words, models[-1])]
-    body += [f"### Do hazard ratios change over time?{of}", *_check_of(found, words, models[-1])]
+    body += [Heading(f"Do hazard ratios change over time?{of}", 3), *_check_of(found, words, models[-1])]
     return [*body, *pictures(figures, found.file_of("check", cause))]
 
 
-def _ratios(found: SurvivalAnswers, words: Words, models: Sequence[Model]) -> list[str]:
+def _ratios(found: SurvivalAnswers, words: Words, models: Sequence[Model]) -> list[Block]:
     """Return the ratios of all models of a cause side by side, and what they rest on."""
     made: dict[str, Row] = {}
     columns = ["Term", *(f"Hazard ratio, {model.kind}" for model in models), "p", "E-value", "its limit"]
@@ -173,9 +174,9 @@ def _ratios(found: SurvivalAnswers, words: Words, models: Sequence[Model]) -> li
         "its limit: the same for the end of the interval nearer to 1."
     )
     return [
-        markdown.table(list(made.values())),
-        markdown.said(told),
-        markdown.bullets([_rests_on(found, words, m) for m in models]),
+        Table(list(made.values()), "Hazard ratios of each term, alone and with the others held equal"),
+        Text(told),
+        Items([_rests_on(found, words, m) for m in models]),
     ]
 
 
@@ -191,7 +192,7 @@ def _rests_on(found: SurvivalAnswers, words: Words, model: Model) -> str:
     return f"{line}."
 
 
-def _fine_gray(found: SurvivalAnswers, words: Words, model: Model) -> list[str]:
+def _fine_gray(found: SurvivalAnswers, words: Words, model: Model) -> list[Block]:
     """Return the ratios of the incidence."""
     if model.fine_gray is None:
         return []
@@ -204,18 +205,18 @@ def _fine_gray(found: SurvivalAnswers, words: Words, model: Model) -> list[str]:
         "Ratios that order the share ended by this cause by some time (Fine and Gray); for what acts on those still "
         "at risk, look at the hazard ratios above."
     )
-    return [told, markdown.table(rows)]
+    return [Text(told), Table(rows, "Subdistribution hazard ratios")]
 
 
 def _with_ends(row: Mapping[Hashable, Any]) -> str:
     return f"{ratio(row['estimate'])} [{ratio(row['conf_low'])}, {ratio(row['conf_high'])}]"
 
 
-def _check_of(found: SurvivalAnswers, words: Words, model: Model) -> list[str]:
+def _check_of(found: SurvivalAnswers, words: Words, model: Model) -> list[Block]:
     """Return the tests of a change over time, or why there are none."""
     name = words.name(model)
     if model.check is None:
-        return [markdown.said(f"This cannot be checked for the {name}: {model.check_words}.")]
+        return [Text(f"This cannot be checked for the {name}: {model.check_words}.")]
     rows: list[Row] = [
         {
             "Term": found.plan.label(row["term"]),
@@ -225,10 +226,10 @@ def _check_of(found: SurvivalAnswers, words: Words, model: Model) -> list[str]:
         }
         for row in model.check.tidy().to_dict("records")
     ]
-    return [markdown.said(f"Asked of the {name}. {model.check_words} {CHECK}"), markdown.table(rows)]
+    return [Text(f"Asked of the {name}. {model.check_words} {CHECK}"), Table(rows, "Tests of a change over time")]
 
 
-def _sample(found: SurvivalAnswers) -> list[str]:
+def _sample(found: SurvivalAnswers) -> list[Block]:
     """Return the rows that were kept and dropped, for curves and for models."""
     samples = {"Curves" if found.curves is not None else "Incidences": found.checked.spells.sample}
     for model in found.models:
@@ -242,5 +243,7 @@ def _sample(found: SurvivalAnswers) -> list[str]:
         made.append(line | {"Rows used": sample.rows})
     codes = found.checked.frame.attrs.get("implstats", {}).get("missing_codes", {})
     told = [f"{found.plan.label(c)} {k}" for c, k in codes.items() if k]
-    more = [markdown.said(f"Codes for a missing value that were set to missing: {', '.join(told)}.")] if told else []
-    return ["### Who was analysed", markdown.table(made), *more]
+    more: list[Block] = (
+        [Text(f"Codes for a missing value that were set to missing: {', '.join(told)}.")] if told else []
+    )
+    return [Heading("Who was analysed", 3), Table(made, "Rows kept and dropped (counts)"), *more]

@@ -1,6 +1,7 @@
 """Patients and programmes whose true effects are known: what a study would see, under a stated scenario."""
 
 from implstats.simulate.dropout import dropout_spells
+from implstats.simulate.multisite import SITES, simulate_sites
 from implstats.simulate.phase_example import PHASES
 from implstats.simulate.phase_scenario import PhaseScenario
 from implstats.simulate.phases import simulate_phases
@@ -17,6 +18,7 @@ __all__ = [
     "PHASES",
     "PROGRAMMES",
     "REORGANISATION",
+    "SITES",
     "DropOut",
     "OutcomeTruth",
     "PhaseScenario",
@@ -27,5 +29,6 @@ __all__ = [
     "power",
     "simulate_phases",
     "simulate_programmes",
+    "simulate_sites",
     "simulate_visits",
 ]

@@ -1,0 +1,230 @@
+"""What a cell of a batch is: one analysis of one outcome at one site, its rows of data, and the key it is known by."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+import pandas as pd
+
+from implstats import _check
+from implstats.batch.comparison_check import with_dates
+from implstats.batch.data import read
+from implstats.batch.folder import file_names
+from implstats.batch.many import KINDS, Batch, Repeated
+from implstats.batch.plan import Plan
+from implstats.batch.repeated_cohorts import baseline_sd
+from implstats.errors import DataError, PlanError
+from implstats.tables import plain
+
+__all__ = ["ALL", "Cell", "Cells", "cells_of"]
+
+ALL = "all"
+"""The site of a batch that has none."""
+_PATIENTS = ("patient", "id", "item")
+_STAFF = ("groups", "cluster", "frailty", "rater")
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """One analysis of one outcome at one site.
+
+    Attributes
+    ----------
+    asked : mapping
+        What is asked, as JSON can hold it: site, analysis, kind, outcome, roles, options, sd, level, min_count.
+    frame : pandas.DataFrame
+        The rows of the site, in the columns that the analysis needs.
+    masked : tuple of str
+        Columns whose values no message may tell.
+    """
+
+    asked: Mapping[str, Any]
+    frame: pd.DataFrame
+    masked: tuple[str, ...]
+
+    @cached_property
+    def key(self) -> str:
+        """A hash of the rows, of what is asked, and of the version: as long as it stays, the answer does."""
+        from implstats import __version__
+
+        told: dict[str, Any] = {"asked": self.asked, "masked": self.masked, "version": __version__}
+        told["columns"] = [[str(name), str(kind)] for name, kind in self.frame.dtypes.items()]
+        digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
+        digest.update(pd.util.hash_pandas_object(self.frame, index=False).to_numpy().tobytes())
+        return digest.hexdigest()
+
+    @property
+    def file(self) -> str:
+        """The name of its file, safe whatever site and outcome are called."""
+        words = " ".join(self.asked[part] for part in ("analysis", "outcome", "site"))
+        return f"{file_names([words])[words]}_{self.key[:16]}.json"
+
+    @property
+    def in_words(self) -> str:
+        """The cell as messages name it."""
+        return f"{self.asked['analysis']}, {self.asked['outcome']}, {self.asked['site']}"
+
+
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """All cells of a plan.
+
+    Attributes
+    ----------
+    cells : tuple of Cell
+        By analysis, outcome and site.
+    sds : mapping
+        Outcome -> what d is divided by, at every site.
+    without_site : mapping
+        File -> rows that name no site, and are in no cell.
+    names : tuple of str
+        What can have a label.
+    """
+
+    cells: tuple[Cell, ...]
+    sds: Mapping[str, float]
+    without_site: Mapping[str, int]
+    names: tuple[str, ...]
+
+
+def cells_of(plan: Plan, batch: Batch) -> Cells:
+    """Return every cell of a plan; a PlanError holds every fault of the plan against its data.
+
+    What one site's rows cannot answer is no fault of the plan: its cells fail on their own.
+    """
+    faults = _check.Faults()
+    frames = _frames(plan, batch, faults)
+    sds = _sds(batch, frames, faults)
+    named = list(batch.outcomes)
+    wanted = [(one, name) for one in batch.analyses for name in KINDS[one.kind].outcomes(named, one.options)]
+    wrong: list[str] = []
+    columns = [_columns(batch, one, outcome, frames.get(repr(one.data)), wrong) for one, outcome in wanted]
+    for line in dict.fromkeys(wrong):
+        faults.say(line)
+    _labels(plan, frames, batch, faults)
+    if batch.by is not None:
+        for frame in frames.values():
+            _check.columns(frame, faults, by=batch.by)
+    faults.settle(PlanError)
+    found: list[Cell] = []
+    sites = {name: _sites(frame, batch.by) for name, frame in frames.items()}
+    for (one, outcome), roles in zip(wanted, columns, strict=True):
+        needed = list(dict.fromkeys(name for name in roles.values() if name is not None))
+        hidden = _masked(roles, batch.staff)
+        for site, frame in sites[repr(one.data)].items():
+            asked = _asked(batch, one, outcome, sds) | {"site": site}
+            found.append(Cell(asked, frame[needed], hidden))
+    lost = {one.data.file: _nowhere(frames[repr(one.data)], batch.by) for one in batch.analyses}
+    return Cells(tuple(found), sds, {k: n for k, n in lost.items() if n}, tuple(_names(frames, batch)))
+
+
+def _frames(plan: Plan, batch: Batch, faults: _check.Faults) -> dict[str, pd.DataFrame]:
+    """Return every table, each read once, dates of the time column as dates."""
+    frames: dict[str, pd.DataFrame] = {}
+    for one in batch.analyses:
+        key = repr(one.data)
+        if key in frames:
+            continue
+        try:
+            frames[key] = read(one.data, plan.where(one.data), f"[batch.analysis {one.name}] file")
+        except PlanError as error:
+            faults.take(error)
+            continue
+        if KINDS[one.kind].of_outcomes and batch.roles is not None and batch.roles.time in frames[key]:
+            frames[key] = with_dates(frames[key], batch.roles.time, batch.roles.time_unit, faults)
+    return frames
+
+
+def _columns(
+    batch: Batch, one: Repeated, outcome: str, frame: pd.DataFrame | None, faults: list[str]
+) -> dict[str, Any]:
+    """Return role -> column of an analysis; one that is not there is a fault."""
+    if frame is None:
+        return {}
+    here = _check.Faults()
+    roles = KINDS[one.kind].columns(_asked(batch, one, outcome, {}), list(frame.columns), here)
+    for role, name in roles.items():
+        _check.columns(frame, here, **{role.split("[")[0]: name})
+    try:
+        here.settle()
+    except DataError as error:
+        faults.extend(f"[batch.analysis {one.name}] {line}" for line in str(error).split("\n"))
+    return roles
+
+
+def _asked(batch: Batch, one: Repeated, outcome: str, sds: Mapping[str, float]) -> dict[str, Any]:
+    asked: dict[str, Any] = {"analysis": one.name, "kind": one.kind, "outcome": outcome, "options": one.options}
+    if KINDS[one.kind].of_outcomes and batch.roles is not None:
+        asked |= {"roles": asdict(batch.roles), "better": batch.outcomes[outcome], "sd": sds.get(outcome)}
+    told: dict[str, Any] = plain(asked | {"level": batch.level, "min_count": batch.min_count})
+    return told
+
+
+def _sds(batch: Batch, frames: Mapping[str, pd.DataFrame], faults: _check.Faults) -> dict[str, float]:
+    """Return one SD an outcome: with the SD of a site, d of two sites could not be compared."""
+    if not isinstance(batch.sd, str):
+        return dict(batch.sd)
+    using = [one for one in batch.analyses if KINDS[one.kind].of_outcomes]
+    frame = frames.get(repr(using[0].data)) if using else None
+    roles = {} if batch.roles is None else asdict(batch.roles)
+    needed = {roles.get("patient"), roles.get("time"), roles.get("cohort")}
+    found: dict[str, float] = {}
+    if frame is None or not needed <= set(frame.columns):
+        return found
+    if roles["time_unit"] is not None and roles["baseline"] != 0 and not isinstance(roles["baseline"], str):
+        faults.say('[batch] sd="baseline": with dates the baseline must be 0, the first visit; or give the SDs')
+        return found
+    for outcome in batch.outcomes:
+        column = roles["baseline"] if isinstance(roles["baseline"], str) else outcome
+        if column in frame:
+            found[outcome] = baseline_sd(frame, roles, outcome)
+            if not found[outcome] > 0:
+                faults.say(f"[batch] sd='baseline': {outcome} has no spread at the baseline; give the SD as a number")
+    return found
+
+
+def _sites(frame: pd.DataFrame, by: str | None) -> dict[str, pd.DataFrame]:
+    """Return site -> its rows, in the order of the sites' names."""
+    if by is None:
+        return {ALL: frame}
+    parts = {_word(value): rows for value, rows in frame.groupby(by, sort=False)}
+    return dict(sorted(parts.items()))
+
+
+def _word(value: Any) -> str:
+    return value if isinstance(value, str) else _check.show(value)
+
+
+def _nowhere(frame: pd.DataFrame, by: str | None) -> int:
+    return 0 if by is None else int(frame[by].isna().sum())
+
+
+def _masked(roles: Mapping[str, Any], staff: str) -> tuple[str, ...]:
+    """Return the columns that tell patients apart, and those that name staff."""
+    hidden = _PATIENTS + (_STAFF if staff == "masked" else ())
+    return tuple(dict.fromkeys(str(c) for role, c in roles.items() if c is not None and role.split("[")[0] in hidden))
+
+
+def _names(frames: Mapping[str, pd.DataFrame], batch: Batch) -> list[str]:
+    """Return what can have a label: columns, analyses, and values of text."""
+    names = [one.name for one in batch.analyses]
+    for frame in frames.values():
+        names += map(str, frame.columns)
+        for column in frame.columns:
+            if not pd.api.types.is_numeric_dtype(frame[column].dtype):
+                names += map(str, frame[column].dropna().unique()[:1000])
+        if batch.by in frame:
+            names += map(_word, frame[batch.by].dropna().unique())
+    return names
+
+
+def _labels(plan: Plan, frames: Mapping[str, pd.DataFrame], batch: Batch, faults: _check.Faults) -> None:
+    known = _names(frames, batch)
+    for name in plan.labels if frames else ():
+        if name not in known:
+            faults.say(f"[labels] {name}: neither a column nor a value of one{_check.nearest(name, known)}")

@@ -1,0 +1,167 @@
+"""The short report of a batch: what sites show together, which cells have no answer, and how it was done."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from implstats import _check
+from implstats.batch import markdown
+from implstats.batch.blocks import Block, Figure, Heading, Items, Table, Text
+from implstats.batch.comparison_answers import fixed, joined
+from implstats.batch.gathered import Gathered, Pool
+from implstats.batch.many import Batch
+from implstats.batch.plan import Plan
+from implstats.batch.report import CANNOT_SAY
+
+__all__ = ["BatchWords", "contents_of_batch", "report_of_batch"]
+
+FILES = (
+    ("cells.csv", "every number of every cell, at full precision, and how its fit ended"),
+    ("pooled.csv", "every effect over the sites, with the spread between them"),
+    ("cells/", "one file a cell, which a later run with --resume does not make again"),
+    ("manifest.json", "plan, versions, hashes of the data and of every file"),
+)
+
+
+class BatchWords:
+    """What a batch found, in sentences."""
+
+    def __init__(self, plan: Plan, batch: Batch, found: Gathered, sds: Mapping[str, float]) -> None:
+        self.plan, self.batch, self.found, self.sds = plan, batch, found, sds
+
+    def counted(self) -> str:
+        """Return how many cells have an answer."""
+        done, every = len(self.found.records) - len(self.found.errors), len(self.found.records)
+        return f"{done} of {every} cells have an answer."
+
+    def effects(self) -> list[str]:
+        """Return one sentence an effect of the family, over the sites."""
+        return [self._effect(pool) for pool in self.found.pools if pool.place["analysis"] in self.batch.family]
+
+    def _effect(self, pool: Pool) -> str:
+        place, row = pool.place, pool.row()
+        head = f"{self.plan.label(place['outcome'])} ({place['analysis']})"
+        if pool.combined is None:
+            return f"{head}: not pooled over sites: {pool.error}."
+        numbers = f"{fixed(row['estimate'], 2)} ({self.level()} interval {self._ends(row, 'conf')})"
+        if place["quantity"] == "difference":
+            who, whom = self.plan.label(place["cohort"]), self.plan.label(place["reference"])
+            said = f"at {self.when(place['time'])}, the difference in d of {who} minus {whom} was {numbers} SD"
+        else:
+            said = f"the log hazard ratio of {self.plan.label(place['term'])} was {numbers}"
+        line = f"{head}: over {row['sites']} sites, {said}"
+        if np.isfinite(row.get("prediction_low", np.nan)):
+            line += f"; that of a next site may lie between {self._ends(row, 'prediction')}"
+        return f"{line}."
+
+    def when(self, time: float) -> str:
+        """Return a time with what it counts."""
+        column = "" if self.batch.roles is None else f"{self.batch.roles.time} "
+        return f"{column}{_check.show(time)}"
+
+    def axis(self, pool: Pool) -> str:
+        """Return what a forest shows, with its unit."""
+        place = pool.place
+        head = self.plan.label(place["outcome"])
+        if place["quantity"] == "difference":
+            who, whom = self.plan.label(place["cohort"]), self.plan.label(place["reference"])
+            return f"{head}: difference in d at {self.when(place['time'])}, in SDs ({who} - {whom})"
+        return f"{head}: log hazard ratio of {self.plan.label(place['term'])}"
+
+    def pooled(self) -> list[dict[str, str]]:
+        """Return one row an effect that is pooled over sites, of all analyses."""
+        rows = []
+        for pool in self.found.pools:
+            if pool.combined is None:
+                continue
+            row = pool.row()
+            mean, beyond = f"{fixed(row['estimate'], 2)} {_bracketed(row, 'conf')}", _bracketed(row, "prediction")
+            made = {"analysis": str(pool.place["analysis"]), "effect": self.axis(pool), "sites": str(row["sites"])}
+            rows.append(made | {"mean": mean, "a next site": beyond, "tau²": f"{row['tau2']:.3g}"})
+        return rows
+
+    def warned(self) -> list[dict[str, str]]:
+        """Return one row a cell that was warned of."""
+        parts = ("analysis", "outcome", "site")
+        return [
+            {"cell": ", ".join(r["asked"][k] for k in parts), "said": "; ".join(r["warnings"])}
+            for r in self.found.records
+            if r["warnings"]
+        ]
+
+    def _ends(self, row: Mapping[str, Any], what: str) -> str:
+        between = " and " if what == "prediction" else " to "
+        return between.join(fixed(row[f"{what}_{end}"], 2) for end in ("low", "high"))
+
+    def level(self) -> str:
+        """Return the level of intervals in words."""
+        return f"{100 * self.batch.level:.10g} %"
+
+    def limits(self) -> list[str]:
+        """Return what the design cannot say, whatever the numbers."""
+        lines = []
+        if self.batch.outcomes:
+            lines = [
+                "Cohorts were not drawn by lot: whatever else differed between them is in their difference.",
+                "No group went untreated: what is compared is improvement, of which treatment is one cause.",
+            ]
+        if self.batch.by is not None:
+            lines += [
+                "That sites differ does not say why; and sites that take part may differ from those that do not.",
+                "Sites are taken as independent: what they share (staff, a change of law) is in every one of them.",
+            ]
+        return lines
+
+    def methods(self) -> list[str]:
+        """Return how it was done: SDs, family, pooling, and what is left out."""
+        lines = []
+        if self.sds:
+            given = joined([f"{fixed(sd, 3)} for {self.plan.label(name)}" for name, sd in self.sds.items()])
+            where = "given in the plan" if not isinstance(self.batch.sd, str) else "at the baseline, over all sites"
+            lines.append(
+                f"d is divided by one SD an outcome, the same at every site and taken as known ({given}; {where}): by "
+                "its own SD, a site whose patients are more alike would show a larger d for the same improvement."
+            )
+        lines += [
+            f"p-values are corrected once over the family {joined(list(self.batch.family))}: by Holm (p_holm) and by "
+            "Benjamini and Hochberg (p_fdr_bh). Other analyses have no corrected p-value.",
+            "Effects are pooled over sites with random effects: tau² by Paule and Mandel, intervals by Hartung, Knapp, "
+            "Sidik and Jonkman.",
+            f"Numbers of patients below {self.batch.min_count} are left empty. Patients are numbered"
+            + (", and so is staff." if self.batch.staff == "masked" else "; staff is named, as the plan asks."),
+        ]
+        return lines
+
+
+def _bracketed(row: Mapping[str, Any], what: str) -> str:
+    """Return the ends of an interval, nothing where there is none."""
+    ends = [row.get(f"{what}_{end}", np.nan) for end in ("low", "high")]
+    return f"[{fixed(ends[0], 2)}, {fixed(ends[1], 2)}]" if np.isfinite(ends).all() else ""
+
+
+def contents_of_batch(words: BatchWords, figures: Sequence[Figure], lost: Mapping[str, int]) -> list[Block]:
+    """Return everything under the title: the answer, effects, cells without an answer, and how it was done."""
+    found = words.found
+    rows = [f"{count} rows of {file} name no site, and are in no cell." for file, count in lost.items()]
+    made: list[Block] = [Heading("The answer"), Items([words.counted(), *rows, *words.effects()]), *figures]
+    made += [Heading(CANNOT_SAY), Items(words.limits())] if words.limits() else []
+    if effects := words.pooled():
+        level = words.level()
+        made += [Heading("Effects over the sites"), Table(effects, f"Mean over the sites, with its {level} interval")]
+    if found.errors:
+        failed = [{"cell": name, "why": why} for name, why in found.errors.items()]
+        made += [Heading("Cells without an answer"), Table(failed, "Cells without an answer")]
+    if warned := words.warned():
+        made += [Heading("Warnings"), Table(warned, "What was warned of while cells were analysed")]
+    files = [{"File": file, "What": what} for file, what in FILES]
+    made += [Heading("Methods"), *map(Text, words.methods())]
+    return [*made, Heading("Files"), Table(files, "Files of this folder")]
+
+
+def report_of_batch(plan: Plan, blocks: Sequence[Block]) -> str:
+    """Return the report in Markdown."""
+    head = [f"# {markdown.safe(plan.title)}", *([f"**{markdown.safe(plan.note)}**"] if plan.note else [])]
+    return "\n\n".join([*head, *map(markdown.written, blocks)]) + "\n"
