@@ -103,3 +103,13 @@ def test_two_effects_of_one_programme_are_refused() -> None:
 def test_one_programme_is_no_more_than_itself() -> None:
     with pytest.raises(DataError, match=r"^estimate='d': 1 programmes; combining takes two$"):
         asked(EFFECTS.head(1))
+
+
+def test_a_column_plays_one_part_and_limits_are_finite() -> None:
+    frame = pd.DataFrame({"d": [0.2, 0.5], "low": [-np.inf, 0.1], "high": [0.4, 0.9]})
+    with pytest.raises(
+        DataError, match=r"^std_error='d': is named as estimate= too; each role has a column of its own"
+    ):
+        ist.combine_programmes(frame, estimate="d", std_error="d")
+    with pytest.raises(DataError, match=r"^lower='low': infinite in row 0"):
+        ist.combine_programmes(frame, estimate="d", lower="low", upper="high")

@@ -37,7 +37,7 @@ COLUMNS: Mapping[str, str] = MappingProxyType(
         "cohort": "cohort",
         "reference": "cohort that it is compared with",
         "time": "time since the origin, in the unit of the time column",
-        "quantity": "what is estimated: level, change, d, difference, slope, with, without, retained, rmst, ratio",
+        "quantity": "what is estimated: level, change, per point, per sd, d, difference, slope, with, without, ratio",
         "group": "grouping factor of a random effect, Residual, or the group of a curve or test",
         "level": "level of a grouping factor",
         "effect": "random effect within its group",
@@ -221,6 +221,8 @@ COLUMNS: Mapping[str, str] = MappingProxyType(
         "early": "activities done before one of an earlier phase",
         "programmes": "number of programmes",
         "stopped": "how many of them stopped",
+        "moderator": "score (or level of a category) on which the change over time may depend",
+        "value": "its value",
     }
 )
 

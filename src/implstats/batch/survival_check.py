@@ -12,11 +12,10 @@ from implstats import _check
 from implstats.batch.plan import Plan
 from implstats.batch.survival import UNITS, Survival
 from implstats.design import rhs
-from implstats.design.frames import codes
+from implstats.design.frames import codes, several
 from implstats.design.spells import SpellRoles, Spells, spells
 from implstats.errors import DataError, PlanError
 from implstats.survival.cox import APART
-from implstats.survival.groups import several
 from implstats.survival.hazard_words import FEW_EVENTS
 
 __all__ = ["CheckedSurvival", "check_survival"]

@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from implstats import _check
+from implstats.errors import DataError
 from implstats.plot import parts, style
 from implstats.sensitivity import TippingPoint
 
@@ -68,6 +69,8 @@ def tipping(
     if not isinstance(result, TippingPoint):
         raise style.needs("tipping", "a tipping point", result, "draw what tipping_point returned")
     _check.one_of("quantity", quantity, tuple(NULL))
+    if len(result.deltas) < 2:
+        raise DataError("tipping: one delta is no course; say tipping_point(deltas=[0, 0.25, 0.5])")
     wide = result.level if level is None else _check.level(level)
     table = result.tidy(level=wide)
     panel = parts.panels(ax, 1, (6.6, 4.2))[0]
@@ -108,12 +111,18 @@ def _mark(ax: Axes, turns: pd.DataFrame, quantity: str) -> None:
             (row["delta"], NULL[quantity]),
             xytext=(0, 26 if above else -34),
             textcoords="offset points",
-            ha="center",
+            ha=_side(row["delta"], *ax.get_xlim()),
             fontsize=style.SMALL,
             color=style.INK,
             arrowprops={"arrowstyle": "->", "color": style.INK, "linewidth": 0.9},
             gid="turn",
         )
+
+
+def _side(delta: float, first: float, last: float) -> str:
+    """Return how words at a delta are aligned, so that they stay inside the picture."""
+    share = (delta - first) / (last - first)
+    return "left" if share < 0.15 else "right" if share > 0.85 else "center"
 
 
 def _axes(ax: Axes, result: TippingPoint, quantity: str, level: float, words: Mapping[Any, str]) -> None:

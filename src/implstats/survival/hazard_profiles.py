@@ -78,6 +78,12 @@ class HazardProfiles(Result):
                 "frailty: survival depends on the group's own hazard ratio, of which a profile says nothing; "
                 "fit with cluster= or strata= in its place"
             )
+        if self.call.get("patient_weights") is not None:
+            raise DataError(
+                f"patient_weights={_check.show(self.call['patient_weights'])}: the baseline's error takes rows for "
+                "whole ones, which weighted patients are not; survival_curves(weights=) shows their survival, "
+                "predict() has hazard ratios"
+            )
         made = baseline.baseline(self.model, self._state, self.fit.beta * self.model.scale)
         lock(made)
         return made

@@ -15,10 +15,11 @@ from implstats import _check
 from implstats._check import Faults
 from implstats._core.events import Comparison, compare, quadratic, weigh
 from implstats._core.events import trend as along
+from implstats.design.frames import several
 from implstats.design.spells import SpellRoles, Spells
 from implstats.errors import DataError
 from implstats.results import Result, Sample, frozen
-from implstats.survival.groups import name_of, one_event, several
+from implstats.survival.groups import name_of, one_event
 
 __all__ = ["LogRank", "logrank"]
 
