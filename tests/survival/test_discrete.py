@@ -519,3 +519,11 @@ def test_a_maximum_that_irls_leaps_past_is_found() -> None:
     best = optimize.minimize(fall, np.zeros(4), method="BFGS", options={"gtol": 1e-8})
     np.testing.assert_allclose(model.params, best.x, atol=1e-5)
     assert model.loglik == pytest.approx(-best.fun, abs=1e-9)
+
+
+def test_origin_and_unit_of_a_term_leave_its_test() -> None:
+    # As a budget in cents, and a day counted from year 1.
+    plain = fit(WITHIN, terms=["support"]).tidy().iloc[0]
+    for moved in (WITHIN["support"] * 1e9, WITHIN["support"] * 1e-9, WITHIN["support"] + 733_000):
+        other = fit(WITHIN.assign(moved=moved), terms=["moved"]).tidy().iloc[0]
+        assert other["statistic"] == pytest.approx(plain["statistic"], rel=1e-5)

@@ -153,6 +153,13 @@ def test_fewer_clusters_than_terms_carry_fewer_df(quarters: pd.DataFrame) -> Non
     assert model.tests()["df"].tolist() == [2.0]
 
 
+@pytest.mark.parametrize("unit", [1e8, 1e-8])
+def test_units_of_terms_leave_walds_test(quarters: pd.DataFrame, fitted: FineGrayResult, unit: float) -> None:
+    moved = fit_fine_gray(quarters.assign(support=quarters["support"] * unit), **ROLES, terms=TERMS)
+    assert moved.params["support"] * unit == pytest.approx(fitted.params["support"], rel=1e-6)
+    assert moved.tests()["statistic"][0] == pytest.approx(fitted.tests()["statistic"][0], rel=1e-6)
+
+
 def test_the_header_counts_and_says_what_the_ratio_is_for(fitted: FineGrayResult) -> None:
     lines = fitted.header()
     assert lines[0] == "Fine-Gray model: subdistribution hazard of stopped (status) over quarter"

@@ -123,7 +123,7 @@ def _fit_binomial(events: Floats, at_risk: Floats, X: Floats, link: str, cluster
     if not ended:
         raise ConvergenceError(f"after {steps} steps the likelihood still rose", {"iterations": steps})
     score = events * slope / odds - (at_risk - events) * slope
-    vcov = np.asarray(np.linalg.pinv(X.T @ ((at_risk * slope**2 / odds)[:, None] * X)), dtype=float)
+    vcov = _inverse(X, at_risk * slope**2 / odds)
     gradient = X.T @ score
     decrement = float(gradient @ vcov @ gradient)
     good = decrement < CERTAIN
@@ -138,6 +138,12 @@ def _fit_binomial(events: Floats, at_risk: Floats, X: Floats, link: str, cluster
         robust = np.asarray(root.T @ root)
     loglik = float(events @ np.log(-np.expm1(-rate)) - (at_risk - events) @ rate)
     return BinomialFit(beta, robust, vcov, loglik, record)
+
+
+def _inverse(X: Floats, weight: Floats) -> Floats:
+    """Return (X' W X)^-1 by way of orthonormal columns, so that units and origins of the columns cost no digits."""
+    root = np.linalg.inv(np.linalg.qr(np.sqrt(weight)[:, None] * X, mode="r"))
+    return np.asarray(root @ root.T)
 
 
 def _by_statsmodels(events: Floats, at_risk: Floats, X: Floats, link: str) -> tuple[Floats, int, bool]:

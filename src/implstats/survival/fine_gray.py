@@ -104,7 +104,9 @@ class FineGrayResult(Result):
     def tests(self) -> pd.DataFrame:
         """Return Wald's test that all terms are zero; a pseudo-likelihood has no likelihood-ratio test."""
         beta, vcov = self.fit.beta, self.fit.vcov
-        statistic = float(beta @ np.linalg.pinv(vcov, rcond=1e-12, hermitian=True) @ beta)
+        error = np.sqrt(np.diag(vcov))
+        z, correlation = beta / error, vcov / np.outer(error, error)
+        statistic = float(z @ np.linalg.pinv(correlation, rcond=1e-12, hermitian=True) @ z)
         # Scores of clusters add up to 0: fewer clusters than that leave some combinations of terms without a variance.
         clusters = len(self.spells.clusters) if self.spells.cluster is not None else len(self.spells.exit)
         df = float(min(len(beta), clusters - 1))
