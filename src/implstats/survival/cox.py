@@ -134,7 +134,7 @@ def fit_cox(
     faults = Faults()
     options = {"cluster": cluster, "weights": weights, "frailty": frailty, "ties": ties, "penalty": penalty}
     _check_options(options, faults)
-    if terms is None or (not isinstance(terms, str) and len(terms) == 0):
+    if terms is None or (isinstance(terms, list | tuple) and not terms):
         faults.say(f"terms={_check.show(terms)}: no term is named; name a column, or use survival_curves")
     roles = SpellRoles(
         duration=duration,
@@ -146,7 +146,7 @@ def fit_cox(
         weights=weights,
         terms=terms,
         censored=censored,
-        reference=dict(reference or {}),
+        reference=reference or {},
     )
     found = spells(frame, roles, missing=missing, faults=faults)
     happened = _events(found, cause, faults)

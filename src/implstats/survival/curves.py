@@ -254,7 +254,7 @@ def _normal(level: float) -> float:
 
 
 def _shares(p: Any) -> list[float]:
-    shares = [_check.number("p", value, remedy=MEDIAN) for value in (p if isinstance(p, list | tuple) else [p])]
+    shares = [_check.number("p", value, remedy=MEDIAN) for value in (p if np.ndim(p) else [p])]
     for share in shares:
         if not 0 < share < 1:
             raise DataError(f"p={_check.show(share)}: not between 0 and 1; {MEDIAN}")

@@ -317,7 +317,7 @@ def fit_fine_gray(
     call = {k: v for k, v in locals().items() if k != "frame"}
     faults = Faults()
     asks_for_censored(event, censored, faults)
-    if terms is None or (not isinstance(terms, str) and len(terms) == 0):
+    if terms is None or (isinstance(terms, list | tuple) and not terms):
         faults.say(f"terms={_check.show(terms)}: no term is named; name a column, or use cumulative_incidence")
     roles = SpellRoles(duration, event, cluster=cluster, terms=terms, censored=censored, reference=reference or {})
     found = spells(frame, roles, missing=missing, faults=faults)
