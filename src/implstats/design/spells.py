@@ -25,7 +25,17 @@ Ints = NDArray[np.intp]
 MANY_GROUPS = 20
 # Times that differ by less are the same time, as R's aeqSurv has it: absolutely, or relative to the mean time.
 SAME_TIME = float(np.sqrt(np.finfo(float).eps))
-RESERVED = ("estimate", "std_error", "conf_low", "conf_high", "martingale", "deviance", "time")
+RESERVED = (
+    "estimate",
+    "std_error",
+    "conf_low",
+    "conf_high",
+    "martingale",
+    "deviance",
+    "expected",
+    "log_hazard",
+    "time",
+)
 
 
 @dataclass(frozen=True)
@@ -201,8 +211,22 @@ def _columns_exist(frame: pd.DataFrame, roles: SpellRoles, faults: Faults) -> li
             faults.add("strata", column, f"is named as {argument}= too", "each role has a column of its own")
         if column in covariates:
             faults.add("terms", roles.terms, f"{_check.show(column)} is the {argument}", "leave it out of the terms")
-        if column in RESERVED and argument != "duration":
+        if column in RESERVED and (argument, column) != ("duration", "time"):
             faults.add(argument, column, "results give a column of this name", "rename yours")
+    labels = {
+        "id": [roles.id],
+        "cluster": [roles.cluster],
+        "strata": roles.strata,
+        "by": [roles.by],
+        "terms": covariates,
+    }
+    for argument, columns in labels.items():
+        for column in columns:
+            if column in RESERVED:
+                faults.add(argument, column, "results give a column of this name", "rename yours")
+    if not isinstance(roles.reference, Mapping):
+        faults.add("reference", roles.reference, "not a mapping", "write reference={'era': 'before'}")
+        faults.settle()
     for column in roles.reference:
         if column not in covariates:
             faults.add(

@@ -153,7 +153,7 @@ def fit_cox(
     options = {"cluster": cluster, "weights": weights, "frailty": frailty, "ties": ties, "penalty": penalty}
     options |= {PATIENT: patient_weights}
     _check_options(options, faults)
-    if terms is None or (not isinstance(terms, str) and len(terms) == 0):
+    if terms is None or (isinstance(terms, list | tuple) and not terms):
         faults.say(f"terms={_check.show(terms)}: no term is named; name a column, or use survival_curves")
     roles = SpellRoles(
         duration=duration,
@@ -166,7 +166,7 @@ def fit_cox(
         patient_weights=patient_weights,
         terms=terms,
         censored=censored,
-        reference=dict(reference or {}),
+        reference=reference or {},
     )
     found = spells(frame, roles, missing=missing, faults=faults)
     happened = _events(found, cause, faults)

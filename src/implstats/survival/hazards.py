@@ -184,16 +184,21 @@ class CoxResult(HazardProfiles):
             rows.append(_chi_square("penalised likelihood ratio", 2 * (fit.penalised - fit.null_penalised), p))
         elif not self.weighs_patients:
             rows.append(_chi_square("likelihood ratio", 2 * (fit.loglik - fit.null_loglik), fit.parameters))
-        wald = float(fit.beta @ np.linalg.pinv(self._covariance, rcond=1e-12, hermitian=True) @ fit.beta)
-        # Fewer clusters than terms leave some of their combinations without a variance.
-        known = p if self.robust is None else min(p, len(self.spells.clusters))
-        rows.append(_chi_square("Wald", wald, known))
+        # Scores add up to 0 over clusters, so fewer of them than terms leave combinations without a variance.
+        clusters = math.inf if self.robust is None else len(self.spells.clusters)
+        rows.append(_chi_square("Wald", self._wald(), min(p, clusters - 1)))
         if isinstance(fit, cox.Fit) and not fit.penalty.any():
             if not self.weighs_patients:
                 rows.append(_chi_square("score", fit.score_statistic, p))
             if self.robust is not None:
-                rows.append(_chi_square("robust score", self._robust_score, known))
+                rows.append(_chi_square("robust score", self._robust_score, min(p, clusters)))
         return pd.DataFrame(rows, columns=["test", "statistic", "df", "p_value"])
+
+    def _wald(self) -> float:
+        # In standard errors, since a covariance in the units of the terms may look singular.
+        error = np.sqrt(np.diag(self._covariance))
+        z, correlation = self.fit.beta / error, self._covariance / np.outer(error, error)
+        return float(z @ np.linalg.pinv(correlation, rcond=1e-12, hermitian=True) @ z)
 
     @cached_property
     def _robust_score(self) -> float:
