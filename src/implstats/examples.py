@@ -77,9 +77,10 @@ def list_examples() -> pd.DataFrame:
     4      effect_size_ranges     4
     5       misimplementation     9
     6       programme_history   299
-    7              programmes   150
-    8          reorganisation   388
-    9  reorganisation_dropout   144
+    7        programme_phases  1240
+    8              programmes   150
+    9          reorganisation   388
+    10 reorganisation_dropout   144
     """
     described = [describe_example(name) for name in _names()]
     return pd.DataFrame(

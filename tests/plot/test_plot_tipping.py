@@ -29,8 +29,13 @@ def test_line_and_band_are_the_table(tipped: Any, quantity: str) -> None:
     band = np.vstack([path.vertices for path in ax.collections[0].get_paths()])
     bounded = rows[rows["set"] == "bounded"]
     assert set(np.round(bounded["conf_low"], 9)) <= set(np.round(band[:, 1], 9))
-    # A set of two rays has no band.
+    # A set of two rays has no band: the whole height is hatched, and the axis keeps to what has two ends.
     assert band[:, 0].max() == bounded["delta"].max()
+    hatched = [one for one in ax.collections if one.get_gid() == "unbounded"]
+    assert len(hatched) == (quantity == "retained")
+    low, high = ax.get_ylim()
+    assert low < bounded["conf_low"].min() < bounded["conf_high"].max() < high
+    assert high - low < 1.2 * max(bounded["conf_high"].max() - bounded["conf_low"].min(), 1)
 
 
 def test_every_turn_has_an_arrow_and_its_words_stay_inside(tipped: Any) -> None:

@@ -150,6 +150,6 @@ def test_the_difference_says_of_a_share_of_one_what_its_set_says(mmrm: ist.MMRMR
 
 
 def test_the_delta_of_the_first_conclusion_is_said_unless_it_is_zero(mmrm: ist.MMRMResult) -> None:
-    words = [ist.tipping_point(mmrm, deltas=d, imputations=5, rng=1).header()[-1] for d in ([0, 0.1], [0.25, 0.5])]
+    words = [ist.tipping_point(mmrm, deltas=d, imputations=5, rng=1).header()[-1] for d in ([-4e-16, 0.1], [0.25, 0.5])]
     assert words[0].startswith("during and before differ (95% interval)")
     assert words[1].startswith("during and before differ at a delta of 0.48 SD (95% interval)")

@@ -208,7 +208,8 @@ def fit_growth(
         The course over time, one for every cohort; "auto": visits as categories up to four fixed times (a baseline
         column not counted), else linear.
     adjust : list of columns, or patsy right-hand side, optional
-        Covariates.
+        Covariates of the level, alike at all times: how cohorts differ in change they leave as it is, for which there
+        are `moderators=` or `patient_weights=`.
     random : {"slope", "intercept", "uncorrelated"}
         What varies between patients; the slope is on time (on log(1 + t/h) under shape="log").
     groups : column or list of columns, optional

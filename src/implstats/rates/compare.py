@@ -257,7 +257,7 @@ def compare_rates(
     reference : value of the cohort column
         The cohort that the others are compared with.
     cluster : str, optional
-        Column with what hangs together (the team whose months are rows).
+        Column with what hangs together (the team whose months are rows); two or more of them in every cohort.
     method : {"auto", "exact", "quasi", "negative-binomial", "robust"}
         "exact": Poisson, of sums; a ratio from the binomial given both counts. The others need several rows per cohort
         and take the variance between them into account: "quasi" multiplies it by Pearson's dispersion (never below 1),

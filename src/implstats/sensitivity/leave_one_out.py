@@ -227,7 +227,8 @@ def leave_one_out(
     by : str
         The factor: a grouping factor of the model (`groups=`), or a column of `frame`.
     frame : pandas.DataFrame, optional
-        The frame that was fitted, for a column that the model does not know; rows are found by its index.
+        The frame that was fitted, for a column that the model does not know; rows are found by its index, and must be
+        of the same patients.
     at : time or list of times, optional
         By default the last time of the study, or the last visit.
     sd : {"baseline", "reference", "own", "model"} or float, optional

@@ -28,6 +28,8 @@ Floats = NDArray[np.float64]
 FEWEST = 5
 # Deltas that are tried unless others are asked for, in SDs.
 SPAN, GRID = 2.0, 41
+# A delta of less SDs is zero but for rounding.
+ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -134,7 +136,7 @@ class TippingPoint(Result):
             mine = turns[(turns["quantity"] == "difference") & (turns["cohort"] == row["cohort"])]
             excluded = row["conf_low"] > 0 or row["conf_high"] < 0
             start = "differ" if excluded else "are not told apart"
-            if row["delta"]:
+            if abs(row["delta_sd"]) > ROUNDING:
                 start += f" at a delta of {row['delta_sd']:.2f} SD"
             low, high = self.deltas[0] / self.sd, self.deltas[-1] / self.sd
             if mine.empty:
