@@ -22,7 +22,7 @@ from implstats.survival.hazard_profiles import Fitted
 from implstats.survival.hazards import CoxResult
 from implstats.survival.profiles import no_finite_estimate, same_for_everybody
 
-__all__ = ["fit_cox"]
+__all__ = ["do_not_go_together", "fit_cox"]
 
 TIES = ("efron", "breslow", "exact")
 # What cannot be had together, and why.
@@ -190,8 +190,13 @@ def _check_options(options: Mapping[str, Any], faults: Faults) -> None:
         faults.ask(_check.one_of, "penalty", penalty, ("firth",))
     elif penalty is not None:
         faults.ask(_check.number, "penalty", penalty, above=0, remedy="penalty='firth' asks for Firth's")
-    given = {k for k in ("cluster", "weights", PATIENT, "frailty", "penalty") if options[k] is not None}
-    given |= {"penalty='firth'"} if penalty == "firth" else set()
+    do_not_go_together(options, faults)
+
+
+def do_not_go_together(options: Mapping[str, Any], faults: Faults) -> None:
+    """Record options that cannot be had together, with the reason."""
+    given = {name for name in ("cluster", "weights", PATIENT, "frailty", "penalty") if options.get(name) is not None}
+    given |= {"penalty='firth'"} if options["penalty"] == "firth" else set()
     given |= {"ties='exact'"} if options["ties"] == "exact" else set()
     for one, other, why, remedy in APART:
         if {one, other} <= given:
