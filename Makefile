@@ -30,7 +30,7 @@ signatures: ## write the snapshot of public signatures anew
 reference: ## recompute the reference values with R and compare (needs Rscript, lme4, lmerTest, pbkrtest, emmeans, nlme)
 	$(PYTHON) tests/reference/regenerate.py
 
-simulation: ## the coverage study anew (about an hour on two cores); writes its table
+simulation: ## the coverage studies anew (about an hour and a half on two cores); writes their tables
 	PYTHONPATH=src $(PYTHON) tests/simulation/study.py --write
 
 slow: ## the tests that are marked slow

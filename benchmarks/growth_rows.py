@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from growth_tasks import simulate
 from timing import write
-from turns import in_turn, python, r, versus
+from turns import in_turn, python, r, versus, whole
 
 __all__ = ["ROWS"]
 
@@ -17,6 +17,8 @@ TASKS, LME4 = "growth_tasks.py", "lmer.R"
 INSTEVAL = 237730.615359
 # lme4 does a tenth of the refits and deletions, so that a row takes seconds; the row says so.
 PART = 10
+# Patients of the studies of a power curve.
+SIZES = (30, 40, 50, 60, 80, 120, 160, 200, 300, 400)
 
 
 def at_hundred_thousand(rounds: int, folder: Path, *, shared: bool) -> list[dict[str, Any]]:
@@ -147,6 +149,35 @@ def left_out(rounds: int, folder: Path) -> list[dict[str, Any]]:
     return [row]
 
 
+def power_curve(rounds: int, folder: Path) -> list[dict[str, Any]]:
+    """Compare a power curve, the whole process, with a loop over lmer, a twentieth of it."""
+    write(folder, {"sizes": np.array(SIZES, dtype=np.int32)})
+    runs = in_turn(
+        rounds,
+        {"implstats": lambda: whole(python, TASKS, "power", folder), "lmer": lambda: r(LME4, "power", folder)},
+    )
+    ours, lmer = runs["implstats"], runs["lmer"]
+    scale = ours.last["fits"] / lmer.last["fits"]
+    ratio = scale * lmer.median / ours.median
+    # Both draw the same studies if lmer's estimates, on the scale of ours, have a mean of 0 and a deviation of 1.
+    z = (np.array(lmer.last["estimates"]) - np.c_[ours.last["means"]]) / np.c_[ours.last["sds"]]
+    alike = abs(z.mean()) < 4 / np.sqrt(z.size) and abs(z.std() - 1) < 4 / np.sqrt(2 * z.size)
+    row = versus(
+        "power curve of 10 sample sizes (30 to 400 patients) by 1,000 random-slope studies on two workers: the whole "
+        f"process, against a loop of lmer, fixef and vcov (500 studies, times {scale:.0f})",
+        ">= 30 times faster",
+        ratio >= 30 and bool(alike) and scale == 20,
+        ratio,
+        runs,
+        note=f"lmer did {lmer.last['fits']} fits, its seconds count {scale:.0f} times; both draw their studies, ours "
+        "also imports, starts its workers, and has Satterthwaite's degrees of freedom and the Fieller sets",
+        fits={name: run.last["fits"] for name, run in runs.items()},
+        power={name: run.last["power"] for name, run in runs.items()},
+        standardised_estimates_of_lmer={"mean": z.mean(), "sd": z.std()},
+    )
+    return [row]
+
+
 def at_four_visits(rounds: int, folder: Path) -> list[dict[str, Any]]:
     """Compare fit_mmrm with gls, and take its time where gls would take long."""
     write(folder, simulate(2_000, shared=True, visits=4))
@@ -185,5 +216,6 @@ ROWS: dict[str, Callable[[int, Path], list[dict[str, Any]]]] = {
     "insteval": crossed,
     "bootstrap": bootstrapped,
     "influence": left_out,
+    "power": power_curve,
     "mmrm": at_four_visits,
 }

@@ -96,6 +96,30 @@ def influence(folder: Path, repetitions: int) -> dict[str, Any]:
     return {"seconds": seconds, "refits": len(table), "estimates": estimates.tolist()}
 
 
+def power(folder: Path, repetitions: int) -> dict[str, Any]:
+    """Time a power curve of ten sample sizes, a thousand studies of each, on two workers, which are started within."""
+    import implstats as ist
+
+    # As lmer.R draws it: 1.2 SD of improvement before, .5 during, along straight lines; worse patients leave.
+    truth = ist.OutcomeTruth(
+        better="lower", mean=2.0, sd=0.5, residual_sd=0.3, slope_sd=0.008, d={"before": {36: 1.2}, "during": {36: 0.5}}
+    )
+    leaving = ist.DropOut(probability=0.15, per_sd=0.4)
+    scenario = ist.Scenario(patients={"before": 1, "during": 1}, outcomes={"bsi": truth}, dropout=leaving)
+    sizes = np.fromfile(folder / "sizes.bin", dtype=np.int32).tolist()
+    asked = {"analysis": "growth", "shape": "linear", "replicates": 1000, "rng": 1, "workers": 2}
+    seconds, curve = timed(lambda: ist.power(scenario, n=sizes, **asked), repetitions)
+    difference = curve.estimate[:, 0]
+    shares = curve.tidy().query("quantity == 'difference'")
+    return {
+        "seconds": seconds,
+        "fits": int(np.isfinite(difference).sum()),
+        "means": np.nanmean(difference, axis=1).tolist(),
+        "sds": np.nanstd(difference, axis=1, ddof=1).tolist(),
+        "power": shares["power"].tolist(),
+    }
+
+
 def mmrm(folder: Path, repetitions: int) -> dict[str, Any]:
     """Time `fit_mmrm` with its table of coefficients."""
     import implstats as ist
@@ -156,6 +180,7 @@ TASKS = {
     "fit_growth": fit_growth,
     "bootstrap": bootstrap,
     "influence": influence,
+    "power": power,
     "mmrm": mmrm,
     "ols": ols,
     "mixedlm": mixedlm,

@@ -1,4 +1,4 @@
-# R's side, one process a task: Rscript lmer.R growth|bootstrap|influence|mmrm|insteval|export|versions FOLDER REPETITIONS;
+# R's side, one process a task: Rscript lmer.R growth|bootstrap|influence|power|mmrm|insteval|export|versions FOLDER REPETITIONS;
 # prints JSON.
 source(file.path(dirname(sub("^--file=", "", grep("^--file=", commandArgs(), value = TRUE))), "common.R"))
 suppressPackageStartupMessages(library(lme4))
@@ -7,6 +7,28 @@ visits <- function() data.frame(patient = factor(column("patient", "integer", 4)
   cohort = factor(column("during", "integer", 4), labels = c("before", "during")),
   month = column("month", "double", 8), bsi = column("bsi", "double", 8))
 grown <- function(d) lmer(bsi ~ month * cohort + (1 + month | patient), d)
+
+# A study of n patients with a random slope: growth_tasks.py says what is true.
+drawn <- function(n) {
+  months <- c(0, 18, 36)
+  during <- rep(0:1, each = n / 2)
+  level <- 2 + rnorm(n, 0, 0.4)
+  slope <- ifelse(during == 1, -0.25, -0.6) / 36 + rnorm(n, 0, 0.008)
+  y <- level + outer(slope, months) + rnorm(3 * n, 0, 0.3)
+  for (k in 1:2) {
+    gone <- is.na(y[, k]) | runif(n) < plogis(qlogis(0.15) + 0.4 * (y[, k] - 2) / 0.5)
+    y[gone, k + 1] <- NA
+  }
+  d <- data.frame(patient = rep(seq_len(n), 3), cohort = factor(rep(during, 3), labels = c("before", "during")),
+    month = rep(months, each = n), bsi = c(y))
+  d[!is.na(d$bsi), ]
+}
+# The difference in improvement up to month 36, and its standard error.
+found <- function(d) {
+  m <- suppressMessages(suppressWarnings(grown(d)))
+  at <- "month:cohortduring"
+  c(estimate = -36 * fixef(m)[[at]], error = 36 * sqrt(vcov(m)[at, at]))
+}
 
 if (args[1] == "growth") {
   d <- visits()
@@ -22,6 +44,12 @@ if (args[1] == "growth") {
   without <- function(who) fixef(grown(d[d$patient != who, ]))
   b <- timed(function() sapply(levels(d$patient)[1:50], without))
   report(seconds = b$seconds, refits = ncol(b$model), estimates = unname(t(b$model)))
+} else if (args[1] == "power") {
+  set.seed(1)
+  t <- timed(function() lapply(column("sizes", "integer", 4), function(n) replicate(50, found(drawn(n)))))
+  estimates <- do.call(rbind, lapply(t$model, function(m) m["estimate", ]))
+  report(seconds = t$seconds, fits = length(estimates), estimates = estimates,
+    power = I(sapply(t$model, function(m) mean(abs(m["estimate", ] / m["error", ]) > qnorm(0.975)))))
 } else if (args[1] == "mmrm") {
   suppressPackageStartupMessages(library(nlme))
   d <- visits()

@@ -7,6 +7,7 @@ import os
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,6 +63,13 @@ def python(script: str, task: str, folder: Path, repetitions: int = 1) -> dict[s
 def r(script: str, task: str, folder: Path, repetitions: int = 1) -> dict[str, Any]:
     """Run a task of an R script of this folder."""
     return process(["Rscript", str(HERE / script), task, str(folder), str(repetitions)])
+
+
+def whole(program: Callable[..., dict[str, Any]], *task: Any) -> dict[str, Any]:
+    """Run a task, and take the time of its process from start to end instead of that of its calls."""
+    start = time.perf_counter()
+    answer = program(*task)
+    return answer | {"seconds": [time.perf_counter() - start]}
 
 
 def in_turn(rounds: int, programs: Mapping[str, Callable[[], Mapping[str, Any]]]) -> dict[str, Runs]:

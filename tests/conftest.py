@@ -1,25 +1,14 @@
-"""What every test shares: figures are closed, and the bundled example is fitted once a session."""
+"""What tests share: the bundled example is fitted once a session."""
 
 from __future__ import annotations
 
-import os
-import sys
 from typing import Any
 
 import pytest
 
-os.environ.setdefault("MPLBACKEND", "Agg")
-
 import implstats as ist
 
 ROLES = {"time": "month", "patient": "patient", "cohort": "cohort", "reference": "before"}
-
-
-@pytest.fixture(autouse=True)
-def _closed_figures() -> Any:
-    yield
-    if "matplotlib.pyplot" in sys.modules:
-        sys.modules["matplotlib.pyplot"].close("all")
 
 
 @pytest.fixture(scope="session")

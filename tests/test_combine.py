@@ -103,3 +103,32 @@ def test_two_effects_of_one_programme_are_refused() -> None:
 def test_one_programme_is_no_more_than_itself() -> None:
     with pytest.raises(DataError, match=r"^estimate='d': 1 programmes; combining takes two$"):
         asked(EFFECTS.head(1))
+
+
+def test_a_column_plays_one_part_and_limits_are_finite() -> None:
+    frame = pd.DataFrame({"d": [0.2, 0.5], "low": [-np.inf, 0.1], "high": [0.4, 0.9]})
+    with pytest.raises(
+        DataError, match=r"^std_error='d': is named as estimate= too; each role has a column of its own"
+    ):
+        ist.combine_programmes(frame, estimate="d", std_error="d")
+    with pytest.raises(DataError, match=r"^lower='low': infinite in row 0"):
+        ist.combine_programmes(frame, estimate="d", lower="low", upper="high")
+
+
+def test_effects_of_programmes_come_from_their_own_models() -> None:
+    """Six sites with true differences of -.35 in change, spread by .1: fitted one by one, then combined."""
+    rows = []
+    for site in range(6):
+        late = 0.5 + 0.2 * np.random.default_rng(site).standard_normal()
+        truth = ist.OutcomeTruth("lower", 2.0, 0.5, {"before": {12: 1.2}, "during": {12: late}}, residual_sd=0.3)
+        scenario = ist.Scenario({"before": 60, "during": 60}, {"bsi": truth}, visits=(0, 12))
+        visits = ist.simulate_visits(scenario, rng=100 + site)
+        fit = ist.fit_mmrm(visits, outcome="bsi", visit="month", patient="patient", cohort="cohort", reference="before")
+        row = fit.contrasts(at=[12]).tidy().set_index("quantity").loc["change"]
+        rows.append({"site": f"site {site}", "estimate": row["estimate"], "std_error": row["std_error"]})
+    found = ist.combine_programmes(
+        pd.DataFrame(rows), estimate="estimate", std_error="std_error", programme="site", effect="difference in change"
+    ).tidy()
+    pooled = found.set_index("quantity").loc["mean"]
+    # Better is lower, so the second cohort's smaller improvement is a positive difference.
+    assert pooled["conf_low"] < 0.35 < pooled["conf_high"]

@@ -193,3 +193,35 @@ def test_refused_with_exact_words(case: str) -> None:
     with pytest.raises(DataError) as caught:
         ist.power(scenario, **({"n": 40, "replicates": 4, "rng": 1} | options))
     assert str(caught.value) == message
+
+
+def test_a_time_at_which_nothing_has_changed_or_nobody_is_seen_is_refused() -> None:
+    with pytest.raises(DataError, match=r"^at=0: not after the first visit; nothing has changed by then$"):
+        ist.power(SCENARIO, n=20, at=0)
+    with pytest.raises(DataError, match=r"^at=12: no visit of the scenario; say shape='linear'"):
+        ist.power(SCENARIO, n=20, at=12, analysis="growth")
+
+
+def test_what_is_for_functions_only_is_not_taken_in_silence() -> None:
+    with pytest.raises(DataError) as caught:
+        ist.power(SCENARIO, n=20, null=0.5, truth=0.2)
+    assert [line.split(":")[0] for line in str(caught.value).splitlines()] == ["null=0.5", "truth=0.2"]
+    with pytest.raises(DataError, match=r"^truth='much': not a number"):
+        ist.power(SCENARIO, n=20, truth="much", analysis=lambda frame: {"p_value": 0.5})
+
+
+def test_a_function_may_leave_numbers_out() -> None:
+    found = ist.power(SCENARIO, n=20, replicates=2, rng=1, analysis=lambda frame: {"p_value": 0.01, "conf_low": None})
+    assert found.tidy()["power"].item() == 1
+
+
+def test_tiny_studies_that_cannot_be_fitted_are_counted_not_guessed() -> None:
+    found = ist.power(SCENARIO, n=4, replicates=50, rng=1)
+    assert found.glance()["fitted_share"].item() < 1
+    assert np.isnan(found.width).any()
+
+
+def test_the_header_says_what_counts_as_found_of_a_function() -> None:
+    found = ist.power(SCENARIO, n=20, replicates=2, rng=1, null=0.5, analysis=lambda frame: {"p_value": 0.5})
+    assert "with p below 0.05, or, without a p, whose 95% interval excludes 0.5;" in found.header()[2]
+    assert found.tidy()["power_low"].item() == 0

@@ -127,9 +127,24 @@ def test_what_cannot_be_is_refused(
     assert str(caught.value).startswith(message)
 
 
-def test_one_cluster_tells_nothing(teams: pd.DataFrame) -> None:
-    with pytest.raises(DataError, match=r"^cluster: all events are in one cluster; say method='quasi'$"):
-        asked(teams.assign(team=1), cluster="team")
+@pytest.mark.parametrize("team", [{"before": 1, "during": 1}, {"before": 1, "during": 2}])
+def test_one_cluster_in_a_cohort_tells_nothing_of_its_spread(teams: pd.DataFrame, team: dict[str, int]) -> None:
+    """Residuals of a cohort add up to 0: as one cluster they would give a standard error of 0."""
+    with pytest.raises(DataError, match=r"^cluster='team': 'before' has one cluster only, which shows no spread"):
+        asked(teams.assign(team=teams["era"].map(team)), cluster="team")
+
+
+def test_one_row_a_cohort_has_no_clusters_to_be_robust_for() -> None:
+    frame = pd.DataFrame({"era": ["before", "during"], "left": [4, 11], "years": [52.5, 48.0], "team": [1, 2]})
+    assert asked(frame, cluster="team").method == "exact"
+    with pytest.raises(DataError, match=r"^method='robust': one row a cohort tells no variance between rows"):
+        asked(frame, cluster="team", method="robust")
+
+
+def test_no_event_at_all_is_exact_and_said(teams: pd.DataFrame) -> None:
+    found = asked(teams.assign(left=0), method="quasi")
+    assert found.tidy()["method"].unique().tolist() == ["exact"]
+    assert "no event was seen: whether events come in clusters cannot be seen" in found.header()
 
 
 def test_variances_between_rows_take_rows() -> None:

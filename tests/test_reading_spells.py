@@ -264,6 +264,11 @@ FAULTS: list[tuple[str, Callable[[], Any], str]] = [
         "columns=('a', 'b'): not three names; write columns=('entry', 'duration', 'event')",
     ),
     (
+        "one column twice",
+        lambda: dated(end="started", same_day=0.5),
+        "end='started': is named as start= too; each role has a column of its own",
+    ),
+    (
         "a name is taken",
         lambda: dated(columns=("entry", "ended", "event")),
         "columns='ended': already a column; choose another name",
@@ -488,6 +493,11 @@ SPLITS: list[tuple[str, Callable[[], Any], str]] = [
         "at=2: not a date as YYYY-MM-DD; with start=, give at= as days",
     ),
     ("label", lambda: cut(at=2, label="id"), "label='id': already a column; choose another name"),
+    (
+        "label of entries",
+        lambda: cut(at=2, entry=None, label="entry"),
+        "label='entry': the name of the new column of entries; choose another name",
+    ),
     (
         "entry",
         lambda: cut(three(entry=0), at=2, entry=None),

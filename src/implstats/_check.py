@@ -101,9 +101,8 @@ class Faults:
 def frame(value: object, argument: str = "frame") -> pd.DataFrame:
     """Return a DataFrame, or refuse: it must be one, have rows, and have unique column names."""
     if not isinstance(value, pd.DataFrame):
-        raise DataError(
-            f"{argument}: a {type(value).__name__} is not a pandas DataFrame; give one row per patient and visit"
-        )
+        rows = "a mapping or a table" if argument == "profile" else "one row per patient and visit"
+        raise DataError(f"{argument}: a {type(value).__name__} is not a pandas DataFrame; give {rows}")
     if not value.columns.is_unique:
         twice = value.columns[value.columns.duplicated()][0]
         raise DataError(f"{argument}: the column {show(twice)} occurs twice; rename or drop one")

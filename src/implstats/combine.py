@@ -16,6 +16,7 @@ from implstats import _check
 from implstats._check import Faults
 from implstats._core import pooling
 from implstats.design.frames import drop_missing, numeric
+from implstats.design.ratings import one_column_each
 from implstats.errors import DataError
 from implstats.results import Result, Sample, frozen, intervals
 
@@ -208,6 +209,8 @@ def _errors(frame: pd.DataFrame, y: Floats, call: Mapping[str, Any], faults: Fau
             faults.add("std_error", call["std_error"], f"not above 0 in {_check.rows(frame.index[bad])}")
         return v
     low, high = (numeric(frame, k, call[k], faults) for k in ("lower", "upper"))
+    if faults:
+        return low
     outside = (y < low) | (y > high) | (high <= low)
     if outside.any():
         where = _check.rows(frame.index[outside])
@@ -234,7 +237,9 @@ def _programmes(frame: pd.DataFrame, call: Mapping[str, Any]) -> tuple[tuple[Any
     if (call["lower"] is None) != (call["upper"] is None) or (call["std_error"] is None) == (call["lower"] is None):
         faults.add("std_error", call["std_error"], "standard errors or both limits are needed, not both of these")
     faults.settle()
+    one_column_each({k: call[k] for k in columns if call[k] is not None}, faults)
     y = numeric(frame, "estimate", call["estimate"], faults)
+    faults.settle()
     error = _errors(frame, y, call, faults)
     faults.settle()
     masks = {f"{call['estimate']} missing": np.isnan(y), "standard error missing": np.isnan(error)}

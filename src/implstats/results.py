@@ -37,7 +37,7 @@ COLUMNS: Mapping[str, str] = MappingProxyType(
         "cohort": "cohort",
         "reference": "cohort that it is compared with",
         "time": "time since the origin, in the unit of the time column",
-        "quantity": "what is estimated: level, change, d, difference, slope, with, without, retained, rmst, ratio",
+        "quantity": "what is estimated: level, change, per point, per sd, d, difference, slope, with, without, ratio",
         "group": "grouping factor of a random effect, Residual, or the group of a curve or test",
         "level": "level of a grouping factor",
         "effect": "random effect within its group",
@@ -229,6 +229,8 @@ COLUMNS: Mapping[str, str] = MappingProxyType(
         "sites": "number of sites that are pooled",
         "prediction_low": "lower end of the interval in which the effect of a next site may lie",
         "prediction_high": "upper end of that interval",
+        "moderator": "score (or level of a category) on which the change over time may depend",
+        "value": "its value",
     }
 )
 

@@ -413,7 +413,7 @@ def test_few_clusters_are_said(tmp_path: Path, programmes: pd.DataFrame) -> None
     asked = PLAN.replace('"stopped"', '"discontinued"') + 'terms = ["leadership"]\ncluster = "country"\n'
     ran(tmp_path, asked, programmes)
     assert "each: below 10" not in report(tmp_path)
-    line = "Intervals of ratios rest on 3 groups of rows (country): below 30 they tend to come out too narrow."
+    line = "Intervals of ratios rest on 3 groups of rows (country): with 50 or fewer they tend to come out too narrow."
     assert line in report(tmp_path)
 
 

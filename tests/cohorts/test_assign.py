@@ -256,3 +256,10 @@ def test_it_goes_straight_into_the_models() -> None:
     fit = {"outcome": "bsi", "time": "month", "patient": "patient", "cohort": "era", "reference": "before"}
     result = ist.fit_growth(frame.assign(era=found.cohort), **fit)
     assert result.sample.patients == {"before": 76, "during": 68}
+
+
+@pytest.mark.parametrize("names", [[None, "during"], ["before", float("nan")], [["before"], "during"]])
+def test_a_cohort_has_a_name(names: list[Any]) -> None:
+    """A missing name would leave its patients out of what is fitted, without a word."""
+    with pytest.raises(DataError, match=r"^names=.*: not two or three different names"):
+        ist.assign_cohorts(FRAME, straddlers="exclude", names=names, **ROLES)

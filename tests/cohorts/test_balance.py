@@ -117,3 +117,65 @@ def test_refused_with_exact_words(case: str) -> None:
     with pytest.raises(DataError) as caught:
         ist.balance_table(SMALL, **(ROLES | options))
     assert str(caught.value) == message
+
+
+def test_missing_values_of_nullable_columns_stay_alike_within_a_patient() -> None:
+    frame = pd.concat([SMALL, SMALL]).assign(patient=[*range(7)] * 2)
+    frame["age"] = frame["age"].astype("Int64").mask(frame["patient"] == 2)
+    frame["care"] = frame["care"].astype("string")
+    table = ist.balance_table(frame, covariates=["age", "care"], patient="patient", **ROLES).tidy()
+    assert table.query("term == 'age' and cohort == 'before'")["missing"].item() == 1
+
+
+def test_a_covariate_that_one_cohort_lacks_has_no_difference() -> None:
+    frame = SMALL.assign(age=SMALL["age"].where(SMALL["cohort"] == "during"))
+    age = line(ist.balance_table(frame, covariates=["age", "sex"], **ROLES).tidy(), "age")
+    assert age["mean"] == 40
+    assert age[["std_difference", "conf_low", "conf_high"]].isna().all()
+
+
+def test_a_number_that_is_constant_in_both_cohorts_but_differs_is_infinitely_far_apart() -> None:
+    frame = SMALL.assign(age=np.where(SMALL["cohort"] == "before", 30.0, 40.0))
+    age = line(ist.balance_table(frame, covariates=["age"], **ROLES).tidy(), "age")
+    assert age["std_difference"] == np.inf
+    assert np.isnan(age["conf_low"])
+
+
+def test_the_unit_of_weights_does_not_matter() -> None:
+    one, other = (
+        ist.balance_table(SMALL.assign(w=scale * SMALL["w"]), covariates=["age", "sex"], weights="w", **ROLES).tidy()
+        for scale in (1.0, 1e-200)
+    )
+    pd.testing.assert_frame_equal(one, other)
+
+
+def test_lines_above_the_mark_are_counted_once_with_several_cohorts() -> None:
+    frame = pd.DataFrame({"cohort": list("aabbcc"), "age": [1.0, 2.0, 11.0, 12.0, 21.0, 22.0]})
+    found = ist.balance_table(frame, cohort="cohort", reference="a", covariates=["age"])
+    assert found.glance()["marked"].item() == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"covariates": None}, "covariates=None: no column is named; name what was known at the start"),
+        ({"weights": np.ones(7)}, "weights: a ndarray; name a column, or give a Series on the frame's index"),
+        (
+            {"weights": pd.Series([np.nan] * 4 + [1.0] * 3)},
+            "weights: nobody of 'before' has one; a comparison takes two cohorts",
+        ),
+        ({"weights": pd.Series([np.nan] * 7)}, "weights='weight': every value is missing"),
+    ],
+)
+def test_covariates_and_weights_that_are_none_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(DataError) as caught:
+        ist.balance_table(SMALL, **({"covariates": ["age"]} | options), **ROLES)
+    assert str(caught.value).startswith(message)
+
+
+def test_a_cohort_may_be_called_like_a_column_of_the_printed_table() -> None:
+    frame = SMALL.replace({"cohort": {"before": "term", "during": "std_difference"}})
+    words = repr(ist.balance_table(frame, cohort="cohort", reference="term", covariates=["age"]))
+    assert "term (n 4)" in words
+    assert "std_difference (n 3)" in words
+    assert "35 (12.9)" in words

@@ -159,6 +159,8 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         "change='2005-01-01': nobody's treatment was over by then; there is nobody to try false dates on",
     ),
     "no such column": ({"end": "left"}, "end='left': no such column"),
+    "no dates": ({"false_changes": None}, "false_changes=None: not a list of dates"),
+    "no mapping": ({"fit": ["shape"]}, "fit=['shape']: not a mapping of arguments; write fit={'shape': 'linear'}"),
 }
 
 
@@ -173,3 +175,8 @@ def test_refused_with_the_reason(frame: pd.DataFrame, case: str) -> None:
 def test_a_comparison_that_cannot_be_made_at_the_true_date_is_refused(frame: pd.DataFrame) -> None:
     with pytest.raises(DataError, match=r"^outcome='z': no such column"):
         ist.placebo_changes(frame, false_changes=FALSE, straddlers="exclude", **(ROLES | {"outcome": "z"}))
+
+
+def test_false_dates_may_be_an_index_of_dates(frame: pd.DataFrame, found: Any) -> None:
+    again = ist.placebo_changes(frame, false_changes=pd.to_datetime(FALSE), straddlers="exclude", **ROLES)
+    pd.testing.assert_frame_equal(again.tidy(), found.tidy())

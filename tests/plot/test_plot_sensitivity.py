@@ -140,3 +140,8 @@ def test_numbers_and_heads_do_not_run_into_each_other() -> None:
     ax.get_figure(root=True).canvas.draw()
     heads = [t.get_window_extent() for t in ax.texts if t.get_gid() == "head"]
     assert heads[0].x1 < heads[1].x0
+
+
+def test_one_value_is_no_course(study: Any) -> None:
+    with pytest.raises(DataError, match=r"^natural_change: one natural change is no course"):
+        plot.natural_change(ist.natural_change(study, over=0.3))

@@ -108,3 +108,11 @@ def test_no_agreement_is_promised(table: pd.DataFrame) -> None:
     profile = rating_profile(table, **ROLES, score=["pre_reorg", "reorg"])
     assert "one agreed value per item has no agreement to report" in profile.header()[2]
     assert not {"std_error", "conf_low"} & set(profile.tidy())
+
+
+def test_no_level_is_called_like_the_mean_over_levels(table: pd.DataFrame) -> None:
+    frame = table.assign(level=table["level"].replace("team", "all levels"))
+    with pytest.raises(
+        DataError, match=r"^level='level': 'all levels' \(rows .*\) is what the mean over levels is called"
+    ):
+        rating_profile(frame, **ROLES, score=["pre_reorg", "reorg"])

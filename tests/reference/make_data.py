@@ -124,6 +124,36 @@ def quarters(seed: int = 20180901) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def moderation(seed: int = 20150401) -> pd.DataFrame:
+    """Return patients of sites whose implementation was rated; better rated ones change faster, and differ besides."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for s in range(13):
+        adherence, kind = round(float(rng.uniform(1, 7)), 1), ("clinic", "day", "home")[s % 3]
+        site, trend, during = 0.25 * rng.normal(), 0.01 * rng.normal(), 0.008 * rng.normal()
+        for i in range(6):
+            era = "during" if (i + s % 2) % 2 else "before"
+            drive = round(float(rng.normal(50, 10)), 1)
+            level, slope = 0.4 * rng.normal(), 0.012 * rng.normal()
+            last = 5 if rng.random() < 0.7 else int(rng.integers(2, 5))
+            for t in np.arange(0, 25, 6)[:last]:
+                change = -0.03 - 0.008 * (adherence - 4) + trend + (era == "during") * (0.012 + during) + slope
+                y = 2.0 + 0.1 * (adherence - 4) + 0.005 * (drive - 50) + site + level + change * t
+                rows.append(
+                    {
+                        "site": f"s{s + 1:02d}",
+                        "patient": f"p{6 * s + i + 1:02d}",
+                        "era": era,
+                        "month": int(t),
+                        "bsi": round(float(y + rng.normal(0, 0.25)), 4),
+                        "adherence": adherence,
+                        "kind": kind,
+                        "drive": drive,
+                    }
+                )
+    return pd.DataFrame(rows)
+
+
 def interruption(seed: int = 20100101) -> pd.DataFrame:
     """Return patients treated for two years before, across or after a change: a jump, and a slower fall since."""
     rng = np.random.default_rng(seed)
@@ -183,3 +213,4 @@ if __name__ == "__main__":
     quarters().to_csv(DATA / "quarters.csv", index=False, lineterminator="\n")
     histories().to_csv(DATA / "histories.csv", index=False, lineterminator="\n")
     interruption().to_csv(DATA / "interruption.csv", index=False, lineterminator="\n")
+    moderation().to_csv(DATA / "moderation.csv", index=False, lineterminator="\n")

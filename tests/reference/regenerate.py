@@ -26,6 +26,7 @@ SCRIPTS = [
     "interruption",
     "profile",
     "mmrm",
+    "moderation",
     "residual",
     "curves",
     "competing",
@@ -36,10 +37,12 @@ SCRIPTS = [
     "phases",
     "rates",
     "ratings",
+    "weights",
 ]
 HOW_IT_ENDED = {"gradient", "curvature", "spread_over_starts", "above"}
 # Section of a reference file, and quantity of a case, -> the rule that bounds it.
 SECTIONS = {"comparisons": "criterion", "frailties": "theta", "firths": "firth", "ridges": "std_error", "cox": "fixed"}
+SECTIONS |= {"hazards": "fixed"}
 SECTIONS |= dict.fromkeys(("incidence", "survfit", "gray", "fine_gray"), "hazard")
 QUANTITIES = {"criterion": "criterion", "nlme": "criterion", "joint": "statistic", "lme4": "lme4", "beta": "beta"}
 QUANTITIES |= {"differences": "fixed"}

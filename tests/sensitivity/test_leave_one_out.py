@@ -160,3 +160,16 @@ def test_patients_can_be_left_out_too(visits: pd.DataFrame) -> None:
     found = ist.leave_one_out(growth, by="patient")
     assert set(found.tidy()["n"].iloc[2:]) == {1}
     assert found.glance()["n"].iloc[0] == few["patient"].nunique()
+
+
+def test_a_frame_that_was_sorted_and_numbered_anew_is_refused(sites: pd.DataFrame) -> None:
+    """Its index finds rows, but of other patients: every level would be somebody else's."""
+    fit = growth_of(sites, shape="linear")
+    other = sites.sort_values("bsi", ignore_index=True)
+    with pytest.raises(DataError, match=r"^frame: by its index, 'patient' is not that of the fitted rows"):
+        ist.leave_one_out(fit, by="site", frame=other)
+
+
+def test_a_level_without_a_name_is_missing(sites: pd.DataFrame) -> None:
+    with pytest.raises(DataError, match=r"^by='site': missing in rows .*; fill it in$"):
+        ist.leave_one_out(growth_of(sites, shape="linear"), by="site", frame=sites.replace({"site": {"S0": ""}}))

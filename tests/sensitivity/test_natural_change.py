@@ -149,3 +149,10 @@ def test_a_study_keeps_its_own_sd(study: Any, mixed: Any) -> None:
         ist.natural_change(study, over=[0], sd=2)
     with pytest.raises(DataError, match=r"^natural_change: needs a study or a growth result, not a MixedResult; "):
         ist.natural_change(mixed, over=[0])
+
+
+def test_a_share_between_nothing_and_all_is_said_in_the_header() -> None:
+    found = ist.natural_change(fitted(improved(0.9, 0.5)), over=[0, 0.3], sd=1.0, shares=[0.25, 2])
+    assert "it kept more than 25 %, beyond" in " ".join(found.header())
+    # Twice as much is kept where untreated patients get worse: the other way round.
+    assert "it kept less than 200 %, beyond" in repr(found)

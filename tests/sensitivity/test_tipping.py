@@ -10,6 +10,7 @@ import pytest
 
 import implstats as ist
 from implstats.errors import DataError
+from implstats.sensitivity.compared import apart
 
 ROLES = {"outcome": "bsi", "patient": "patient", "cohort": "cohort", "reference": "before", "better": "lower"}
 
@@ -126,3 +127,29 @@ def test_what_cannot_be_imputed_is_refused(visits: pd.DataFrame, mmrm: ist.MMRMR
         ist.tipping_point(ist.fit_mmrm(aged, visit="month", adjust=["now"], **ROLES))
     with pytest.raises(DataError, match="needs an MMRM, not a GrowthResult; give what fit_mmrm returned"):
         ist.tipping_point(ist.fit_growth(visits, time="month", **ROLES))  # type: ignore[arg-type]
+
+
+def test_a_set_without_ends_turns_where_the_difference_does(mmrm: ist.MMRMResult) -> None:
+    """From some delta on the set of the share is two rays; 1 stays outside of it, so nothing turns there."""
+    found = ist.tipping_point(mmrm, deltas=[-3, -1, 0, 1, 3], imputations=10, rng=1)
+    table = found.tidy().query("quantity == 'retained'")
+    assert table["set"].tolist() == ["bounded"] * 4 + ["outside"]
+    turns = found.turns().set_index("quantity")["delta"]
+    assert turns.index.tolist() == ["difference", "retained"]
+    assert turns["retained"] == pytest.approx(turns["difference"], abs=0.02)
+
+
+@pytest.mark.parametrize("level", [0.5, 0.95])
+def test_the_difference_says_of_a_share_of_one_what_its_set_says(mmrm: ist.MMRMResult, level: float) -> None:
+    found = ist.tipping_point(mmrm, deltas=[-3, -0.9, 0, 1, 3], imputations=10, rng=2)
+    table = found.tidy(level=level).query("quantity == 'retained'")
+    for pooled, row in zip(found.pooled, table.to_dict("records"), strict=True):
+        low, high = apart(1, "retained", pooled.estimate, pooled.covariance, pooled.df, level)
+        between = row["conf_low"] <= 1 <= row["conf_high"]
+        assert (low <= 0 <= high) == (between if row["set"] == "bounded" else not between)
+
+
+def test_the_delta_of_the_first_conclusion_is_said_unless_it_is_zero(mmrm: ist.MMRMResult) -> None:
+    words = [ist.tipping_point(mmrm, deltas=d, imputations=5, rng=1).header()[-1] for d in ([-4e-16, 0.1], [0.25, 0.5])]
+    assert words[0].startswith("during and before differ (95% interval)")
+    assert words[1].startswith("during and before differ at a delta of 0.48 SD (95% interval)")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -55,3 +56,11 @@ def test_what_cannot_be_is_refused(options: dict[str, Any], message: str) -> Non
     with pytest.raises(DataError) as caught:
         ist.e_value(**({"estimate": 2.0} | options))
     assert str(caught.value).startswith(message)
+
+
+def test_extreme_ratios_have_an_e_value_and_a_raw_difference_is_no_d() -> None:
+    # (1 - .5^sqrt(HR)) / (1 - .5^sqrt(1 / HR)) goes to sqrt(HR) / ln 2.
+    ratio = ist.e_value(1e100, kind="hazard_ratio").tidy()["risk_ratio"].item()
+    assert ratio == pytest.approx(1e50 / np.log(2), rel=1e-12)
+    with pytest.raises(DataError, match=r"^estimate=800: more than 100 standard deviations; divide it by"):
+        ist.e_value(800, kind="d")

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import special
+from scipy import optimize, special
 
 from implstats.errors import ConvergenceError, DataError
 from implstats.reading.split import split_spells
@@ -330,7 +330,8 @@ def test_the_header_counts() -> None:
         "estimates lean away from 0"
     )
     assert lines[3] == (
-        "standard errors are cluster-robust (Lin and Wei's sandwich), 5 clusters; below 30 they tend to be too small"
+        "standard errors are cluster-robust (Lin and Wei's sandwich), 5 clusters; with 50 or fewer they come out too "
+        "small"
     )
     assert lines[4].startswith("no event in period 3 of year: the hazard there is 0, without a standard error")
     assert lines[5].startswith("only events in period 4 of year: the hazard there is 1, without a standard error")
@@ -494,3 +495,35 @@ def test_seven_programmes_of_which_three_stopped_give_an_answer() -> None:
     assert found.hazard(None, 1)["estimate"][0] == pytest.approx(3 / 23)
     assert "3 events, 4 censored; 23 person-periods" in " ".join(found.header())
     assert "below 10, estimates lean away from 0" in " ".join(found.header())
+
+
+def test_a_maximum_that_irls_leaps_past_is_found() -> None:
+    # From its own start IRLS runs off to 1e14 here, in R's glm as in statsmodels; the likelihood is concave.
+    frame = pd.DataFrame(
+        {
+            "year": [3, 1, 1, 4, 4, 2, 4],
+            "stopped": [1, 1, 1, 1, 1, 0, 0],
+            "support": [0.6, -0.1, 0.3, -1.1, -1.7, -1.7, -0.4],
+        }
+    )
+    model = fit(frame, terms=["support"])
+
+    def fall(b: Any) -> float:
+        found = 0.0
+        for year, stopped, support in frame.itertuples(index=False):
+            for period in set(range(1, year + 1)) - {2}:
+                rate = np.exp(b[0] * support + b[{1: 1, 3: 2, 4: 3}[period]])
+                found += np.log(-np.expm1(-rate)) if stopped and period == year else -rate
+        return -found
+
+    best = optimize.minimize(fall, np.zeros(4), method="BFGS", options={"gtol": 1e-8})
+    np.testing.assert_allclose(model.params, best.x, atol=1e-5)
+    assert model.loglik == pytest.approx(-best.fun, abs=1e-9)
+
+
+def test_origin_and_unit_of_a_term_leave_its_test() -> None:
+    # As a budget in cents, and a day counted from year 1.
+    plain = fit(WITHIN, terms=["support"]).tidy().iloc[0]
+    for moved in (WITHIN["support"] * 1e9, WITHIN["support"] * 1e-9, WITHIN["support"] + 733_000):
+        other = fit(WITHIN.assign(moved=moved), terms=["moved"]).tidy().iloc[0]
+        assert other["statistic"] == pytest.approx(plain["statistic"], rel=1e-5)

@@ -142,7 +142,22 @@ def test_clusters_change_standard_errors_only(quarters: pd.DataFrame, fitted: Fi
     assert mine["estimate"] == alone["estimate"]
     assert mine["std_error"] != alone["std_error"]
     lines = " ".join(clustered.header())
-    assert "from 24 clusters (provider); with fewer than 30 they come out too small" in lines
+    assert "from 24 clusters (provider); with 50 or fewer they come out too small" in lines
+
+
+def test_fewer_clusters_than_terms_carry_fewer_df(quarters: pd.DataFrame) -> None:
+    # Scores add up to 0 over three clusters, so that their sandwich knows two directions.
+    three = quarters.assign(region=np.arange(len(quarters)) % 3, size=np.arange(len(quarters)) % 7)
+    model = fit_fine_gray(three, **ROLES, terms=["era", "support", "size"], cluster="region")
+    assert np.linalg.matrix_rank(model.vcov.to_numpy(), tol=1e-12) == 2
+    assert model.tests()["df"].tolist() == [2.0]
+
+
+@pytest.mark.parametrize("unit", [1e8, 1e-8])
+def test_units_of_terms_leave_walds_test(quarters: pd.DataFrame, fitted: FineGrayResult, unit: float) -> None:
+    moved = fit_fine_gray(quarters.assign(support=quarters["support"] * unit), **ROLES, terms=TERMS)
+    assert moved.params["support"] * unit == pytest.approx(fitted.params["support"], rel=1e-6)
+    assert moved.tests()["statistic"][0] == pytest.approx(fitted.tests()["statistic"][0], rel=1e-6)
 
 
 def test_the_header_counts_and_says_what_the_ratio_is_for(fitted: FineGrayResult) -> None:

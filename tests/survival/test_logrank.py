@@ -189,6 +189,11 @@ BAD: list[tuple[str, Callable[[pd.DataFrame], Any], str]] = [
         f"rho=-1: less than 0; {HARRINGTON}",
     ),
     (
+        "a power that is text",
+        lambda f: logrank(f, **ROLES, by="era", weights="fleming-harrington", rho="1"),
+        f"rho='1': not a number; {HARRINGTON}",
+    ),
+    (
         "a list of scores",
         lambda f: logrank(f, **ROLES, by="support", trend=[0, 1, 2, 3]),
         "trend=[0, 1, 2, 3]: neither True nor a mapping of group to score; write trend={1: 0, 4: 1}",

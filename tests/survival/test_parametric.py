@@ -328,7 +328,7 @@ def test_the_header_counts() -> None:
     assert lines[1] == "exp(estimate) of a term is a time ratio: by what factor times are longer"
     assert lines[2].startswith(f"{events} events ({events} of them known by an interval), {200 - events} censored; ")
     assert lines[4] == "rows are at risk from their entry on: the model holds for those who get that far"
-    assert lines[5] == "standard errors are robust, from 35 clusters (org)"
+    assert lines[5] == "standard errors are robust, from 35 clusters (org); with 50 or fewer they come out too small"
     assert "200 rows of 200 given; 35 orgs" in lines
 
 
@@ -559,3 +559,30 @@ def test_events_that_end_every_level_have_no_maximum(distribution: str) -> None:
         fit_parametric(frame, duration="years", event="stopped", terms=["era"], distribution=distribution)
     said = "no maximum of the likelihood was found; use fewer terms, or another distribution"
     assert str(caught.value) == f"distribution='{distribution}': {said}"
+
+
+@pytest.mark.parametrize(
+    ("active", "gone"),
+    [
+        # One visit, at 2: who had stopped by then, and who had not.
+        ([0, 0, 2, 2], [2, 2, None, None]),
+        ([0, 0, 0, 0], [1, 2, 4, 3]),
+        ([1, 1, 1, 2], [2, 2, 2, None]),
+        ([1, 2, 0, 2], [3, 3, 2, 5]),
+    ],
+)
+def test_intervals_that_one_time_is_within_say_nothing_of_spread(active: list[float], gone: list[float | None]) -> None:
+    frame = pd.DataFrame({"active": active, "gone": gone})
+    with pytest.raises(DataError) as caught:
+        fit_parametric(frame, lower="active", upper="gone")
+    assert str(caught.value) == (
+        "upper='gone': one time lies within what is known of every row; how far times spread cannot be told; report "
+        "the share that was still active at each visit"
+    )
+
+
+def test_intervals_that_one_line_passes_through_say_nothing_of_spread() -> None:
+    frame = pd.DataFrame({"active": [1, 2, 3, 4, 5], "gone": [2, 3, 4, 5, None], "size": [10, 20, 30, 40, 50.0]})
+    fit_parametric(frame, lower="active", upper="gone")
+    with pytest.raises(DataError, match="one time, given the terms, lies within what is known of every row"):
+        fit_parametric(frame, lower="active", upper="gone", terms="log(size)")

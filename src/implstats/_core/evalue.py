@@ -13,7 +13,7 @@ def risk_ratio(hazard_ratio: float) -> float:
     VanderWeele 2017, DOI 10.1007/s10654-017-0337-0.
     """
     ratio = max(hazard_ratio, 1 / hazard_ratio)
-    return float((1 - 0.5 ** math.sqrt(ratio)) / (1 - 0.5 ** math.sqrt(1 / ratio)))
+    return math.expm1(-math.sqrt(ratio) * math.log(2)) / math.expm1(-math.sqrt(1 / ratio) * math.log(2))
 
 
 def e_value(risk_ratio: float) -> float:

@@ -132,7 +132,10 @@ def fit(X: Floats, exit_: Floats, event: Ints, cluster: Ints | None = None) -> F
     """
     sets = _sorted(X, exit_, event)
     null = _sums(sets, np.zeros(X.shape[1]))
-    if columns := aliased(sets.root.T @ _information(sets, null) @ sets.root, float(sets.own.sum())):
+    unit = np.sqrt(np.einsum("ij,ij->j", sets.root, sets.root))
+    unit[unit <= 1e-14 * np.abs(sets.shift)] = 1.0
+    scaled = sets.root / unit
+    if columns := aliased(scaled.T @ _information(sets, null) @ scaled, float(sets.own.sum())):
         raise AliasedError("X", columns)
     beta, sums, convergence = _maximum(sets, null)
     information = _information(sets, sums)

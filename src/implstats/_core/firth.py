@@ -29,6 +29,8 @@ Floats = NDArray[np.float64]
 SCORING = 12
 # How far an end of an interval is looked for, in standard errors.
 FARTHEST = 1e3
+# The smallest step that is tried on the way, in standard errors.
+NEAREST = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,29 +175,39 @@ class Profile:
         self.nearest = {float(self.best[held]): (0.0, self.best)}
 
     def fall(self, value: float) -> float:
-        """Return how far twice the penalised log-likelihood falls where the (scaled) coefficient has a value."""
+        """Return how far 2 x the penalised log-likelihood falls if the coefficient has a (scaled) value, or inf."""
         if value not in self.nearest:
             start = self.nearest[min(self.nearest, key=lambda other: abs(other - value))][1].copy()
             start[self.held] = value
-            b, _ = _maximum(self.model, start, self.free)
+            if not math.isfinite(penalised_at(self.model, start)[0]):
+                return math.inf
+            try:
+                b, _ = _maximum(self.model, start, self.free)
+            except (ConvergenceError, np.linalg.LinAlgError):
+                return math.inf
             self.nearest[value] = (2 * (self.fitted.penalised - penalised_at(self.model, b)[0]), b)
         return self.nearest[value][0]
 
     def interval(self, level: float) -> tuple[float, float]:
-        """Return where the fall reaches the chi-square quantile, on the user's scale; infinite where it does not."""
+        """Return where the fall reaches the chi-square quantile, on the user's scale; infinite where it is not seen."""
         quantile, estimate = float(special.chdtri(1, 1 - level)), float(self.best[self.held])
         scale = float(self.model.scale[self.held])
         return self._end(-1, estimate, quantile) / scale, self._end(1, estimate, quantile) / scale
 
     def _end(self, direction: int, estimate: float, quantile: float) -> float:
         inside, step = estimate, math.sqrt(quantile) * self.error
-        while step < FARTHEST * self.error:
-            outside = estimate + direction * step
-            if self.fall(outside) > quantile:
+        while NEAREST * self.error < step and abs(inside - estimate) < FARTHEST * self.error:
+            outside = inside + direction * step
+            fall = self.fall(outside)
+            if math.isinf(fall):
+                # Nothing is left of the information so far out, or of the digits that it has.
+                step /= 2
+                continue
+            if fall > quantile:
                 low, high = min(inside, outside), max(inside, outside)
                 root = scipy.optimize.brentq(lambda c: self.fall(c) - quantile, low, high, xtol=1e-10 * self.error)
                 return float(root)
-            inside, step = outside, 1.5 * step
+            inside, step = outside, abs(outside - estimate) / 2
         return direction * math.inf
 
     def p_value(self) -> tuple[float, float]:

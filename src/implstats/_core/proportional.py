@@ -18,6 +18,8 @@ __all__ = ["TRANSFORMS", "ScoreTest", "event_times", "kaplan_meier_before"]
 
 Floats = NDArray[np.float64]
 
+# Share of the information of a change over time that is left beside that of the hazard ratios: rounding, not data.
+NOTHING_LEFT = 1e-10
 TRANSFORMS = ("km", "log", "identity", "rank")
 
 
@@ -71,13 +73,23 @@ class ScoreTest:
         self.information = np.block([blocks[:2], blocks[1:]])
 
     def test(self, columns: Sequence[int]) -> tuple[float, int, float]:
-        """Return chi-square statistic, df and p-value of no change over time in the columns."""
+        """Return chi-square statistic, df and p-value of no change over time in the columns.
+
+        Directions in which few events leave no information beside that of x take no df; without any left df is 0.
+        """
         p = len(self.score)
-        used = [*range(p), *(p + j for j in columns)]
-        score = np.concatenate([np.zeros(p), self.score[list(columns)]])
-        information = self.information[np.ix_(used, used)]
-        statistic = float(score @ np.linalg.solve(information, score))
-        return statistic, len(columns), float(stats.chi2.sf(statistic, len(columns)))
+        own = [p + j for j in columns]
+        A, B, C = self.information[:p, :p], self.information[:p, own], self.information[np.ix_(own, own)]
+        scale = np.sqrt(np.maximum(np.diag(C), 0.0))
+        used = scale > 0
+        left = (C - B.T @ np.linalg.solve(A, B))[np.ix_(used, used)] / np.outer(scale[used], scale[used])
+        values, vectors = np.linalg.eigh(left)
+        kept = values > NOTHING_LEFT
+        if not kept.any():
+            return np.nan, 0, np.nan
+        along = vectors[:, kept].T @ (self.score[list(columns)][used] / scale[used])
+        statistic, df = float(np.sum(along**2 / values[kept])), int(kept.sum())
+        return statistic, df, float(stats.chi2.sf(statistic, df))
 
 
 def _information(model: Model, state: State, weight: Floats) -> Floats:

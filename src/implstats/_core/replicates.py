@@ -119,9 +119,11 @@ class Inferred:
         variance = np.einsum("bk,bkl,bl->b", weights, self.covariance, weights)
         slope = np.einsum("bk,brkl,bl->br", weights, self.slopes, weights)
         uncertain = np.einsum("br,brs,bs->b", slope, self.spread, slope)
+        # A fit that did not arrive may leave a variance below 0.
         with np.errstate(divide="ignore", invalid="ignore"):
             df = np.where(uncertain > 0, 2 * variance**2 / uncertain, np.inf)
-        return np.einsum("bk,bk->b", weights, self.estimate), np.sqrt(variance), df
+            std_error = np.sqrt(variance)
+        return np.einsum("bk,bk->b", weights, self.estimate), std_error, df
 
 
 def fit_all(drawn: Studies, covariance: Covariance, start: Floats, rows: Floats, *, reml: bool = True) -> Inferred:

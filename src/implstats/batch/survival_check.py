@@ -11,11 +11,10 @@ import pandas as pd
 from implstats import _check
 from implstats.batch.survival import UNITS, Survival
 from implstats.design import rhs
-from implstats.design.frames import codes
+from implstats.design.frames import codes, several
 from implstats.design.spells import SpellRoles, Spells, spells
 from implstats.errors import DataError, PlanError
-from implstats.survival.cox import APART
-from implstats.survival.groups import several
+from implstats.survival.cox import do_not_go_together
 from implstats.survival.hazard_words import FEW_EVENTS
 
 if TYPE_CHECKING:
@@ -160,13 +159,7 @@ def _roles(asked: Survival, *, models: bool) -> SpellRoles:
 
 def _options(asked: Survival, faults: _check.Faults) -> None:
     """Record options that do not go together, as `fit_cox` and `fit_fine_gray` have them."""
-    given = {k for k in ("frailty", "cluster", "weights", "penalty") if getattr(asked, k) is not None}
-    given |= {"penalty='firth'"} if asked.penalty == "firth" else set()
-    given |= {"ties='exact'"} if asked.ties == "exact" else set()
-    for one, other, why, remedy in APART:
-        if {one, other} <= given:
-            argument = one.split("=")[0]
-            faults.add(argument, getattr(asked, argument), f"does not go with {other}: {why}", remedy)
+    do_not_go_together(vars(asked), faults)
     if not asked.fine_gray:
         return
     if asked.by is None and asked.terms is None:

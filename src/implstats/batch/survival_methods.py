@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from implstats.batch.comparison_answers import joined
 from implstats.batch.survival_answers import ADJUSTED, UNADJUSTED, SurvivalAnswers
-from implstats.survival.groups import several
+from implstats.design.frames import several
 
 __all__ = ["equations", "methods", "sources"]
 

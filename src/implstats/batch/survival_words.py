@@ -293,9 +293,9 @@ class Words:
             f"Shares and their comparisons take {self.rows} of one {name} for independent; if they are alike, these "
             "intervals are too narrow."
         ]
-        if asked.cluster is not None and self.found.models and k < FEW_CLUSTERS:
+        if asked.cluster is not None and self.found.models and k <= FEW_CLUSTERS:
             few = f"Intervals of ratios rest on {k} groups of {self.rows} ({name})"
-            said.append(f"{few}: below {FEW_CLUSTERS} they tend to come out too narrow.")
+            said.append(f"{few}: with {FEW_CLUSTERS} or fewer they tend to come out too narrow.")
         return said
 
     def _follow_up(self) -> list[str]:

@@ -213,10 +213,14 @@ def check_rule(straddlers: Any, end: Any, faults: Faults) -> None:
 def _three_names(names: Any, faults: Faults) -> tuple[Any, Any, Any]:
     good = isinstance(names, list | tuple) and len(names) in (2, 3)
     whole = (*names, *NAMES[len(names) :]) if good else NAMES
-    if not good or len(set(map(str, whole))) < 3:
+    if not good or len(set(map(str, whole))) < 3 or not all(map(_is_name, whole)):
         faults.add("names", names, "not two or three different names", f"write names={show(NAMES)}")
         return NAMES
     return whole
+
+
+def _is_name(name: Any) -> bool:
+    return isinstance(name, Hashable) and not pd.isna(np.asarray(name, dtype=object)).any()
 
 
 def assign_cohorts(

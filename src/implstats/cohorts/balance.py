@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,7 +85,7 @@ class BalanceTable(Result):
             d, share = line.difference[k], line.level is not None
             # Hedges & Olkin 1985, with the patients that weighted ones are worth.
             a, b = line.worth[k], line.worth[0]
-            error = np.sqrt(1 / a + 1 / b + d**2 / (2 * (a + b)))
+            error = np.sqrt(1 / a + 1 / b + d**2 / (2 * (a + b))) if np.isfinite(d) else np.nan
             rows.append(
                 {
                     "term": str(line.term),
@@ -110,10 +110,10 @@ class BalanceTable(Result):
         """Return one row: patients, lines, the largest difference, and how many exceed .1, before and after."""
         found: dict[str, Any] = {"patients": sum(self.patients), "n": len(self.lines)}
         for lines, end in ((self.lines, ""), (self.weighted, "_weighted")):
-            sizes = np.abs([d for line in lines for d in line.difference[1:]] or [np.nan])
+            sizes = np.abs(np.array([line.difference[1:] for line in lines] or [(np.nan,)]))
             known = np.isfinite(sizes)
             found[f"largest{end}"] = float(sizes[known].max()) if known.any() else np.nan
-            found[f"marked{end}"] = int((sizes > MARK).sum())
+            found[f"marked{end}"] = int((sizes > MARK).any(axis=1).sum())
         return pd.DataFrame([found])
 
     def header(self) -> list[str]:
@@ -136,13 +136,13 @@ class BalanceTable(Result):
         return [*lines, "what was not measured may differ as well"]
 
     def _shown(self) -> pd.DataFrame:
-        """Return the table as papers print it: mean (SD) or count (%), one column a cohort."""
+        """Return the table as papers print it: mean (SD) or count (%), one column a cohort with its patients."""
         after = dict(zip(self._keys(self.lines), self.weighted, strict=True)) if self.weighted else {}
         rows = []
         for key, line in zip(self._keys(self.lines), self.lines, strict=True):
             row = {"term": str(line.term) + ("" if line.level is None else f" = {line.level}")}
             for k, cohort in enumerate(self.cohorts):
-                row[f"{cohort}"] = _printed(line, k)
+                row[f"{cohort} (n {self.patients[k]})"] = _printed(line, k)
             row |= self._differences(line, "std_difference")
             if key in after:
                 row |= self._differences(after[key], "weighted")
@@ -246,9 +246,9 @@ def balance_table(
         "weights": weights if isinstance(weights, str) else None
     }
     faults = Faults()
-    names = [covariates] if isinstance(covariates, str) else list(covariates)
-    if not names:
-        faults.say("covariates=[]: no column is named; name what was known at the start")
+    names = [covariates] if not isinstance(covariates, Iterable) or isinstance(covariates, str) else list(covariates)
+    if not names or covariates is None:
+        faults.say(f"covariates={_check.show(covariates)}: no column is named; name what was known at the start")
     _check.frame(frame)
     for name in names:
         _check.columns(frame, faults, covariates=name)
@@ -268,15 +268,20 @@ def balance_table(
     return BalanceTable(call, found.cohorts, tuple(found.counts().values()), lines, weighted)
 
 
-def _weight(frame: pd.DataFrame, weights: Any, faults: Faults) -> Floats | None:
+def _weight(frame: pd.DataFrame, given: Any, faults: Faults) -> Floats | None:
     """Return a weight for every row of the frame, nan where there is none."""
-    if weights is None:
+    if given is None:
         return None
+    weights = given
     if isinstance(weights, pd.Series):
         if not weights.index.equals(frame.index):
             faults.say("weights: a Series with another index than the frame; give weights that were made from it")
             faults.settle()
-        frame, weights = frame.assign(_weights=weights), "_weights"
+        weights = "weight" if weights.name is None else weights.name
+        frame = given.to_frame(weights)
+    elif not isinstance(weights, Hashable):
+        faults.say(f"weights: a {type(weights).__name__}; name a column, or give a Series on the frame's index")
+        faults.settle()
     _check.columns(frame, faults, weights=weights)
     faults.settle()
     values = numeric(frame, "weights", weights, faults)
@@ -292,7 +297,11 @@ def _of_patients(weight: Floats, found: People, faults: Faults) -> Floats:
     other = (of_patient[found.of_row] != weight) & ~(np.isnan(of_patient[found.of_row]) & np.isnan(weight))
     if other.any():
         faults.say(f"weights: change within a patient ({_check.rows(found.labels[other])}); give each patient one")
-    return of_patient
+    for k, name in enumerate(found.cohorts):
+        if np.isnan(of_patient[found.cohort == k]).all():
+            faults.say(f"weights: nobody of {_check.show(name)} has one; a comparison takes two cohorts")
+    # What patients are worth does not hang on the unit of their weights.
+    return of_patient / np.nanmax(of_patient) if not faults else of_patient
 
 
 def _parts(frame: pd.DataFrame, name: Hashable, faults: Faults) -> list[tuple[Hashable, Any, Floats]]:

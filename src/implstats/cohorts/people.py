@@ -85,7 +85,8 @@ def people(
 
 
 def _alike(one: pd.Series, other: pd.Series) -> NDArray[np.bool_]:
-    left, right = one.array, other.array
-    both = np.asarray(pd.isna(left)) & np.asarray(pd.isna(right))
-    equal = np.array([bool(a == b) for a, b in zip(left.astype(object), right.astype(object), strict=True)])
-    return np.asarray(both | equal)
+    left, right = one.isna().to_numpy(), other.isna().to_numpy()
+    equal = left & right
+    known = ~left & ~right
+    equal[known] = one.array[known].astype(object) == other.array[known].astype(object)
+    return np.asarray(equal)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -180,11 +180,13 @@ def placebo_changes(
     2  2006-07-01     True  14           62
     """
     call = {k: v for k, v in locals().items() if k not in ("frame", "workers")}
-    call |= {"change": str(change), "false_changes": [str(d) for d in false_changes]}
+    call |= {"change": str(change), "false_changes": [str(d) for d in _several(false_changes)]}
     call["study_end"] = None if study_end is None else str(study_end)
     faults = Faults()
     check_rule(straddlers, end, faults)
-    more = dict(fit or {})
+    more = fit if isinstance(fit, Mapping) else {}
+    if fit is not None and not isinstance(fit, Mapping):
+        faults.add("fit", fit, "not a mapping of arguments", "write fit={'shape': 'linear'}")
     _arguments(more, faults)
     times = faults.ask(_check.at, at) or []
     faults.ask(_check.level, level)
@@ -199,7 +201,7 @@ def placebo_changes(
         )
     faults.settle()
     roles = {"outcome": outcome, "time": time, "patient": patient}
-    question = _Question(dates, roles | more, times, df)
+    question = _Question(dates, {**roles, **more}, times, df)
     tasks = [(question, frame, change, False), *((question, early, day, True) for day in false)]
     answers = _parallel.run(_Question.answer, tasks, workers)
     real = " to ".join(sorted({f"{day:%Y-%m-%d}" for day in whole.patients()["change_date"].agg(["min", "max"])}))
@@ -219,14 +221,19 @@ def _arguments(fit: Mapping[str, Any], faults: Faults) -> None:
             faults.say(f"fit[{show(word)}]: no argument of fit_growth{_check.nearest(word, allowed)}")
 
 
+def _several(given: Any) -> list[Any]:
+    """Return the dates of a list, none of what is no list."""
+    return [] if isinstance(given, str) or not isinstance(given, Iterable) else list(given)
+
+
 def _false_days(whole: CohortAssignment, given: Sequence[Any], faults: Faults) -> list[str]:
     """Return the false dates in order, as text; each lies before every true one."""
     first = whole.patients()["change_date"].min()
-    if isinstance(given, str) or not isinstance(given, Sequence) or not len(given):
+    if not _several(given):
         faults.add("false_changes", given, "not a list of dates", "write false_changes=['2006-01-01', '2007-01-01']")
         return []
     days = []
-    for one in given:
+    for one in _several(given):
         day = one_day("false_changes", one, "not a date", "write dates as YYYY-MM-DD", faults)
         when = EPOCH + pd.Timedelta(days=0 if np.isnan(day) else day)
         if when >= first:

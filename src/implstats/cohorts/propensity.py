@@ -202,7 +202,8 @@ def propensity_weights(
     Returns
     -------
     PropensityWeights
-        `weights`, a Series on the frame's index, goes into the frame as the column that `patient_weights=` names.
+        `weights`, a Series on the frame's index, goes into the frame as the column that `patient_weights=` names, in
+        `fit_growth`, `fit_mmrm` and `fit_cox`.
 
     Raises
     ------

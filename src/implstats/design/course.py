@@ -17,6 +17,7 @@ from implstats.design import rhs
 from implstats.design.frames import numeric
 from implstats.design.interruption import Interruption
 from implstats.design.mixed import Design
+from implstats.design.moderators import Moderators
 from implstats.design.time import Log, Shape, Visits, listed
 from implstats.errors import DataError
 from implstats.results import frozen
@@ -45,6 +46,7 @@ class GrowthDesign(Design):
     notes : what the header must say about choices that were made.
     interruption : the change of circumstances in treatment, or None.
     change : (n,) when it came for each row's patient, nan for never; empty without one.
+    moderators : the scores on which change may depend, or None.
     """
 
     time: Hashable = field(kw_only=True)
@@ -64,6 +66,7 @@ class GrowthDesign(Design):
     notes: tuple[str, ...] = field(kw_only=True)
     interruption: Interruption | None = field(kw_only=True, default=None)
     change: Floats = field(kw_only=True, default_factory=lambda: np.zeros(0))
+    moderators: Moderators | None = field(kw_only=True, default=None)
 
     @property
     def undisturbed(self) -> NDArray[np.bool_]:
@@ -86,13 +89,26 @@ class GrowthDesign(Design):
         own = self.undisturbed
         return {c: self.t[own & (self.cohort_codes == k)] for k, c in enumerate(self.cohorts)}
 
-    def rows(self, cohort: Ints, t: Floats, covariates: Floats | None = None, change: Floats | None = None) -> Floats:
-        """Return X for cohort codes and times; covariates default to their marginal means, an interruption to never."""
+    def rows(
+        self,
+        cohort: Ints,
+        t: Floats,
+        covariates: Floats | None = None,
+        change: Floats | None = None,
+        scores: Floats | None = None,
+    ) -> Floats:
+        """Return X for cohort codes and times.
+
+        Covariates and scores default to their means, an interruption to never.
+        """
         basis = self.shape.columns(t)
         dummies = cohort_columns(cohort, len(self.cohorts))
         if covariates is None:
             covariates = np.broadcast_to(self.average, (len(t), len(self.average)))
         X = with_cohorts(basis, dummies, covariates, crossed_with_cohorts(self.cells, self.shape, len(self.cohorts)))
+        if self.moderators is not None:
+            held = np.broadcast_to(self.moderators.centre, (len(t), len(self.moderators.centre)))
+            X = np.column_stack([X, self.moderators.rows(held if scores is None else scores, basis)])
         if self.interruption is None:
             return X
         never = np.full(len(t), np.nan)
@@ -103,7 +119,8 @@ class GrowthDesign(Design):
         cohort, t = self.read(frame)
         covariates = None if self.adjust is None else self.adjust.apply(frame)
         change = None if self.interruption is None else self.interruption.read(frame, cohort)
-        return self.rows(cohort, t, covariates, change)
+        scores = None if self.moderators is None else self.moderators.encoding.apply(frame)
+        return self.rows(cohort, t, covariates, change, scores)
 
     def random_rows(self, frame: pd.DataFrame, term: int) -> Floats:
         """Return Z of one term for new data."""
@@ -115,6 +132,7 @@ class GrowthDesign(Design):
         faults = Faults()
         covariates = () if self.adjust is None else self.adjust.columns
         named = [self.time, *([self.cohort] if len(self.cohorts) > 1 else []), *covariates]
+        named += [] if self.moderators is None else self.moderators.columns
         for name in [*named, *([] if self.interruption is None else [self.interruption.column])]:
             if name not in frame.columns:
                 faults.say(f"newdata: no column {_check.show(name)}{_check.nearest(name, frame.columns)}")

@@ -16,7 +16,7 @@ from implstats.design.time import UNIT_DAYS
 from implstats.errors import DataError
 
 __all__ = ["Codes", "all_missing", "codes", "drop_missing", "elapsed", "first_rows", "nobodys", "numeric"]
-__all__ += ["repeated", "varying"]
+__all__ += ["repeated", "several", "varying"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
@@ -160,6 +160,13 @@ def repeated(first: Ints, second: Ints, sizes: Sequence[int]) -> NDArray[np.intp
     elif np.all(np.diff(key) > 0):
         return np.zeros(0, dtype=np.intp)
     return np.flatnonzero(pd.Series(key).duplicated().to_numpy())
+
+
+def several(columns: Hashable | Sequence[Hashable] | None) -> tuple[Hashable, ...]:
+    """Return one column, a list of them or none as a tuple."""
+    if columns is None:
+        return ()
+    return tuple(columns) if isinstance(columns, list | tuple) else (columns,)
 
 
 def nobodys(column: pd.Series[Any], label: Any) -> tuple[str, str] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -22,9 +22,10 @@ from implstats.design.course import (
     since_name,
     with_cohorts,
 )
-from implstats.design.frames import Codes, codes
+from implstats.design.frames import Codes, codes, several
 from implstats.design.interruption import interrupted
 from implstats.design.mixed import RandomTerm
+from implstats.design.moderators import Rated, crossed, moderated
 from implstats.design.residual import ResidualTerms, autoregressive, by_level, with_precision
 from implstats.design.time import FIXED_VISITS, Shape, Visits, resolve
 from implstats.design.visits import EVERYBODY, MANY_TIMES, CheckedVisits, Roles, checked_visits
@@ -62,6 +63,7 @@ def growth_design(
     precision: Hashable | None = None,
     patient_weights: Hashable | None = None,
     interruption: Hashable | None = None,
+    moderators: Any = None,
     time_argument: str = "time",
     faults: Faults | None = None,
 ) -> GrowthDesign:
@@ -71,7 +73,7 @@ def growth_design(
     """
     _check.frame(frame)
     faults = faults or Faults()
-    clusters = [] if groups is None else list(groups) if isinstance(groups, list | tuple) else [groups]
+    clusters, scores = several(groups), several(moderators)
     if isinstance(adjust, list | tuple) and not adjust:
         adjust = None
     roles = Roles(
@@ -82,11 +84,12 @@ def growth_design(
         reference,
         baseline,
         adjust,
-        tuple(clusters),
+        clusters,
         time_argument,
         precision,
         patient_weights,
         interruption,
+        scores,
     )
     if cohort is None and residual == "by_cohort":
         faults.add("residual", residual, "there are no cohorts", "name them by cohort=, or say residual='iid'")
@@ -138,9 +141,11 @@ def growth_design(
         weight=_weight(visits, roles),
         noise=_noise(visits, roles, residual),
     )
+    grouped = {name: codes(visits.frame[name]) for name in clusters}
+    design, scored, rated = _moderated(design, visits, roles, grouped)
     design, met = _interrupted(design, visits, roles)
-    terms, notes = _random(design, visits.frame, patients, clusters, random)
-    notes += met
+    terms, notes = _random(design, patients, grouped, random, rated)
+    notes += scored + met
     if design.weight is not None:
         notes.append(_weights_in_words(design, patient_weights))
     for c, when in sorted(cells):
@@ -169,7 +174,24 @@ def _shown(visits: CheckedVisits, roles: Roles) -> dict[Hashable, Any]:
     if roles.cohort is None:
         shown[NO_COLUMN] = np.full(len(visits.t), EVERYBODY, dtype=object)
     shown |= {roles.time: visits.t, roles.outcome: visits.y}
+    shown |= {name: visits.frame[name].array.copy() for name in roles.moderators}
     return shown if roles.interruption is None else shown | {roles.interruption: visits.change}
+
+
+def _moderated(
+    design: GrowthDesign, visits: CheckedVisits, roles: Roles, groups: Mapping[Hashable, Codes]
+) -> tuple[GrowthDesign, list[str], frozenset[Rated]]:
+    """Return the design with scores and scores x time, what the header says, and which groups were rated."""
+    if not roles.moderators:
+        return design, [], frozenset()
+    found, scores, words, rated = moderated(visits.frame, roles.moderators, visits.patients, visits.cohorts, groups)
+    more = replace(
+        design,
+        X=np.column_stack([design.X, found.rows(scores, design.shape.columns(visits.t))]),
+        names=(*design.names, *found.names(design.shape.names(str(roles.time)))),
+        moderators=found,
+    )
+    return more, words, rated
 
 
 def _interrupted(design: GrowthDesign, visits: CheckedVisits, roles: Roles) -> tuple[GrowthDesign, list[str]]:
@@ -278,7 +300,7 @@ def _fixed(
 
 
 def _random(
-    design: GrowthDesign, frame: pd.DataFrame, patients: Codes, groups: Sequence[Hashable], random: str
+    design: GrowthDesign, patients: Codes, groups: Mapping[Hashable, Codes], random: str, rated: frozenset[Rated]
 ) -> tuple[list[RandomTerm], list[str]]:
     slope = design.shape.slope_name(str(design.time))
     parts: dict[str, list[tuple[str, ...]]] = {
@@ -295,16 +317,13 @@ def _random(
 
     def within(name: Hashable, coded: Codes, effects: tuple[str, ...]) -> RandomTerm:
         """Return a term of each cohort within each cluster; it does not know which cohort is the reference."""
-        pairs, of_row = np.unique(coded.of_row * len(design.cohorts) + design.cohort_codes, return_inverse=True)
-        levels = [(coded.levels[k // len(design.cohorts)], design.cohorts[k % len(design.cohorts)]) for k in pairs]
+        pairs = crossed(coded, Codes(design.cohort_codes, list(design.cohorts)))
         Z = random_columns(effects, design, design.t)
-        both = (name, design.cohort)
-        return RandomTerm(f"{name}:{design.cohort}", both, effects, of_row.astype(np.intp), levels, Z)
+        return RandomTerm(f"{name}:{design.cohort}", (name, design.cohort), effects, pairs.of_row, pairs.levels, Z)
 
     for effects in parts[random]:
         terms.append(term(design.patient, patients, effects))
-    for name in groups:
-        coded = codes(frame[name])
+    for name, coded in groups.items():
         if len(coded.levels) < 2:
             raise DataError(
                 f"groups={_check.show(name)}: one {name} only; a variance between {name}s takes at least two"
@@ -336,6 +355,11 @@ def _random(
             )
         elif len(design.cohorts) > 1:
             notes.append(f"no {name} holds several cohorts, so cohorts are compared between {name}s")
+        # What a score does to change is judged by how the changes of those rated differ beside it.
+        for by_cohort, own in ((False, term), (True, within)):
+            if (name, by_cohort) in rated and mixed < CLUSTERS_FOR_DIFFERENCE:
+                terms.append(own(name, coded, (since_name(design),)))
+                notes.append(f"each {name} has its own change" + " in each cohort" * by_cohort)
     return terms, notes
 
 
@@ -344,6 +368,8 @@ def _formula(design: GrowthDesign, adjust: Any, terms: Sequence[RandomTerm]) -> 
     fixed = [f"{course} * {design.cohort}" if len(design.cohorts) > 1 else course]
     if adjust is not None:
         fixed.append(adjust.strip() if isinstance(adjust, str) else " + ".join(map(str, adjust)))
+    if design.moderators is not None:
+        fixed.append(design.moderators.formula(course))
     if design.interruption is not None:
         fixed.append(design.interruption.formula(design.time))
     parts = []

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from implstats import _check
 from implstats._check import Faults
 from implstats.design import rhs
-from implstats.design.frames import codes, drop_missing, nobodys, numeric
+from implstats.design.frames import codes, drop_missing, nobodys, numeric, varying
 from implstats.errors import DataError
 from implstats.results import Sample, lock
 
@@ -25,7 +25,17 @@ Ints = NDArray[np.intp]
 MANY_GROUPS = 20
 # Times that differ by less are the same time, as R's aeqSurv has it: absolutely, or relative to the mean time.
 SAME_TIME = float(np.sqrt(np.finfo(float).eps))
-RESERVED = ("estimate", "std_error", "conf_low", "conf_high", "martingale", "deviance", "time")
+RESERVED = (
+    "estimate",
+    "std_error",
+    "conf_low",
+    "conf_high",
+    "martingale",
+    "deviance",
+    "expected",
+    "log_hazard",
+    "time",
+)
 
 
 @dataclass(frozen=True)
@@ -39,6 +49,7 @@ class SpellRoles:
     cluster: Hashable | None = None
     strata: tuple[Hashable, ...] = ()
     weights: Hashable | None = None
+    patient_weights: Hashable | None = None
     by: Hashable | None = None
     terms: Any = None
     censored: Any = None
@@ -60,7 +71,7 @@ class Spells:
     cluster, clusters : the same of the cluster; None and empty without.
     stratum, strata : (n,) codes of the strata, and their labels; zeros and one empty label without.
     group, groups : (n,) codes of `by`, and its labels.
-    weight : (n,) case weights.
+    weight : (n,) case weights, or those of patients with a mean of 1.
     X, names, encoding : (n, p) columns of the terms, their names, and the coding of new rows.
     levels : categorical column -> its reference level.
     labels : the caller's index of the rows used.
@@ -117,8 +128,8 @@ def spells(frame: pd.DataFrame, roles: SpellRoles, *, missing: str = "drop", fau
     covariates = _columns_exist(frame, roles, faults)
     values = {
         name: numeric(frame, name, column, faults)
-        for name, column in (("duration", roles.duration), ("entry", roles.entry), ("weights", roles.weights))
-        if column is not None
+        for name in ("duration", "entry", "weights", "patient_weights")
+        if (column := getattr(roles, name)) is not None
     }
     for name in covariates:
         if pd.api.types.is_float_dtype(frame[name].dtype):
@@ -127,18 +138,17 @@ def spells(frame: pd.DataFrame, roles: SpellRoles, *, missing: str = "drop", fau
     used, values, dropped = _complete(frame, roles, covariates, values, missing)
     event, causes = _events(used, roles, faults)
     exit_, entry, merged = _times(used, roles, values, faults)
-    weight = values.get("weights", np.ones(len(used)))
-    if (weight <= 0).any():
-        rows = _check.rows(used.index[weight <= 0])
-        faults.add("weights", roles.weights, f"zero or negative in {rows}", "leave these rows out")
-    faults.settle()
     person = _coded(used, roles.id)
+    weight = _weights(used, roles, values, person[0], faults)
+    faults.settle()
     notes = [f"{merged} times that differ by rounding only are taken as equal"] if merged else []
     notes += _rows_of_one(used, roles, person[0], entry, exit_, event, faults)
     faults.settle()
     groups = _groups(used, roles)
     strata = _strata(used, roles)
     cluster, clusters = _coded(used, roles.cluster) if roles.cluster is not None else (None, [])
+    if cluster is None and roles.patient_weights is not None:
+        cluster, clusters = person
     levels = _reference_levels(used, roles, covariates)
     X, encoding = np.zeros((len(used), 0)), None
     names: list[str] = []
@@ -156,7 +166,7 @@ def spells(frame: pd.DataFrame, roles: SpellRoles, *, missing: str = "drop", fau
         event,
         causes,
         roles.entry is not None,
-        roles.weights is not None,
+        roles.weights is not None or roles.patient_weights is not None,
         *person,
         cluster,
         clusters,
@@ -177,7 +187,8 @@ def spells(frame: pd.DataFrame, roles: SpellRoles, *, missing: str = "drop", fau
 def _columns_exist(frame: pd.DataFrame, roles: SpellRoles, faults: Faults) -> list[Hashable]:
     """Return the columns of the terms; a role that names no column, or one that another role has, is a fault."""
     named = {"duration": roles.duration, "event": roles.event, "entry": roles.entry, "id": roles.id}
-    named |= {"cluster": roles.cluster, "weights": roles.weights, "by": roles.by}
+    named |= {"cluster": roles.cluster, "weights": roles.weights, "patient_weights": roles.patient_weights}
+    named |= {"by": roles.by}
     for argument in ("duration", "event"):
         if named[argument] is None:
             faults.say(f"{argument}=None: no such column{_check.nearest('', frame.columns)}")
@@ -188,7 +199,7 @@ def _columns_exist(frame: pd.DataFrame, roles: SpellRoles, faults: Faults) -> li
     if roles.terms is not None:
         covariates = list(faults.ask(rhs.needed_columns, roles.terms, frame.columns, "terms") or [])
     faults.settle()
-    times = {k: named[k] for k in ("duration", "event", "entry", "weights") if named[k] is not None}
+    times = {k: named[k] for k in ("duration", "event", "entry", "weights", "patient_weights") if named[k] is not None}
     for argument, column in times.items():
         for other, also in times.items():
             if argument < other and column == also:
@@ -200,8 +211,22 @@ def _columns_exist(frame: pd.DataFrame, roles: SpellRoles, faults: Faults) -> li
             faults.add("strata", column, f"is named as {argument}= too", "each role has a column of its own")
         if column in covariates:
             faults.add("terms", roles.terms, f"{_check.show(column)} is the {argument}", "leave it out of the terms")
-        if column in RESERVED and argument != "duration":
+        if column in RESERVED and (argument, column) != ("duration", "time"):
             faults.add(argument, column, "results give a column of this name", "rename yours")
+    labels = {
+        "id": [roles.id],
+        "cluster": [roles.cluster],
+        "strata": roles.strata,
+        "by": [roles.by],
+        "terms": covariates,
+    }
+    for argument, columns in labels.items():
+        for column in columns:
+            if column in RESERVED:
+                faults.add(argument, column, "results give a column of this name", "rename yours")
+    if not isinstance(roles.reference, Mapping):
+        faults.add("reference", roles.reference, "not a mapping", "write reference={'era': 'before'}")
+        faults.settle()
     for column in roles.reference:
         if column not in covariates:
             faults.add(
@@ -226,8 +251,8 @@ def _complete(
                 argument, column, f"missing in {_check.rows(frame.index[gone])}", "fill it in, or drop these rows"
             )
     faults.settle()
-    wanted = [roles.duration, roles.event, roles.entry, roles.weights, roles.by, *roles.strata, *covariates]
-    columns = dict.fromkeys(c for c in wanted if c is not None)
+    wanted = [roles.duration, roles.event, roles.entry, roles.weights, roles.patient_weights, roles.by]
+    columns = dict.fromkeys(c for c in [*wanted, *roles.strata, *covariates] if c is not None)
     masks = {f"{c} missing": frame[c].isna().to_numpy() for c in columns}
     kept, dropped = drop_missing(masks, missing, frame.index)
     if not kept.any():
@@ -301,6 +326,23 @@ def same_times(times: Floats) -> Floats:
     near = (gaps <= SAME_TIME) | (gaps <= SAME_TIME * np.abs(distinct).mean())
     first = np.maximum.accumulate(np.where(np.append(True, ~near), np.arange(len(distinct)), 0))
     return np.asarray(distinct[first][where])
+
+
+def _weights(
+    used: pd.DataFrame, roles: SpellRoles, values: Mapping[str, Floats], person: Ints, faults: Faults
+) -> Floats:
+    """Return the weights of rows, those of patients with a mean of 1; one that is not positive is a fault."""
+    argument = "weights" if roles.patient_weights is None else "patient_weights"
+    column, weight = getattr(roles, argument), values.get(argument, np.ones(len(used)))
+    if (weight <= 0).any():
+        rows = _check.rows(used.index[weight <= 0])
+        faults.add(argument, column, f"zero or negative in {rows}", "leave these rows out")
+    if argument == "weights":
+        return weight
+    if (other := varying(weight, person)).any():
+        rows = _check.rows(used.index[other])
+        faults.add(argument, column, f"changes within one {roles.id} ({rows})", "give each one weight, in all rows")
+    return np.asarray(weight / weight.mean())
 
 
 def _coded(used: pd.DataFrame, column: Hashable | None) -> tuple[Ints, list[Any]]:

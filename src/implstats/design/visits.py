@@ -13,7 +13,17 @@ from numpy.typing import NDArray
 from implstats import _check
 from implstats._check import Faults
 from implstats.design import rhs
-from implstats.design.frames import Codes, all_missing, codes, drop_missing, elapsed, first_rows, numeric, repeated
+from implstats.design.frames import (
+    Codes,
+    all_missing,
+    codes,
+    drop_missing,
+    elapsed,
+    first_rows,
+    numeric,
+    repeated,
+    varying,
+)
 from implstats.design.interruption import change_times
 from implstats.design.mixed import no_missing_ids
 from implstats.design.residual import precision_of
@@ -46,6 +56,7 @@ class Roles:
     precision: Hashable | None = None
     patient_weights: Hashable | None = None
     interruption: Hashable | None = None
+    moderators: tuple[Hashable, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +116,8 @@ def checked_visits(
     faults.settle()
 
     given, added, baseline = len(frame), 0, roles.baseline
-    _no_numbers_as_text(frame, covariates, faults)
+    _no_numbers_as_text(frame, "adjust", covariates, faults)
+    _no_numbers_as_text(frame, "moderators", roles.moderators, faults)
     t = elapsed(frame, roles.time, roles.patient, time_unit, faults, roles.time_argument)
     if roles.precision is not None:
         precision_of(frame, roles.precision, faults, frame[roles.outcome].notna().to_numpy())
@@ -131,6 +143,7 @@ def checked_visits(
         ("cohort", [] if roles.cohort is None else [roles.cohort]),
         ("adjust", covariates),
         ("groups", roles.groups),
+        ("moderators", roles.moderators),
         ("patient_weights", weights),
     ):
         for name in names:
@@ -210,7 +223,7 @@ def _columns_exist(frame: pd.DataFrame, roles: Roles, from_column: bool, faults:
         roles.time_argument: roles.time,
         "patient": roles.patient,
     }
-    if roles.interruption is not None and roles.cohort is None:
+    if roles.cohort is None and (roles.interruption is not None or roles.moderators):
         del named["cohort"]
         if roles.reference is not None:
             faults.add("reference", roles.reference, "goes with cohort=", "name the column, or leave it out")
@@ -228,6 +241,8 @@ def _columns_exist(frame: pd.DataFrame, roles: Roles, from_column: bool, faults:
         faults.add("precision", roles.precision, "the visit made from the baseline column has none", "give it as a row")
     for name in roles.groups:
         _check.columns(frame, faults, groups=name)
+    for name in roles.moderators:
+        _check.columns(frame, faults, moderators=name)
     if roles.baseline is None or isinstance(roles.baseline, bool):
         remedy = "say baseline=0, or name a column with the value before treatment"
         faults.add("baseline", roles.baseline, "neither a time nor a column", remedy)
@@ -242,17 +257,18 @@ def _columns_exist(frame: pd.DataFrame, roles: Roles, from_column: bool, faults:
 
 
 def _roles_differ(roles: Roles, named: dict[str, Hashable], covariates: list[Hashable], faults: Faults) -> None:
-    parts = [*(("groups", name) for name in roles.groups), *named.items()]
+    lists = {"groups": roles.groups, "moderators": roles.moderators}
+    parts = [*((argument, name) for argument, names in lists.items() for name in names), *named.items()]
     for k, (argument, name) in enumerate(parts):
         if name in RESERVED:
             faults.add(argument, name, "augment() and predict() give a column of this name", "rename yours")
         for other, also in parts[k + 1 :]:
-            if name == also and other == "groups":
+            if name == also and other == argument:
                 faults.add(argument, name, "named twice", "name it once")
             elif name == also:
                 faults.add(argument, name, f"is named as {other}= too", "each role has a column of its own")
     for name in covariates:
-        if name in named.values():
+        if name in (*named.values(), *roles.moderators):
             faults.add(
                 "adjust", roles.adjust, f"{_check.show(name)} has a role of its own", "use fit_mixed for other formulas"
             )
@@ -281,7 +297,7 @@ def _with_baseline(
     faults.settle()
     weights = [] if roles.patient_weights is None else [roles.patient_weights]
     cohort = [] if roles.cohort is None else [roles.cohort]
-    names = list(dict.fromkeys([patient, *cohort, *covariates, *roles.groups, *weights]))
+    names = list(dict.fromkeys([patient, *cohort, *covariates, *roles.groups, *roles.moderators, *weights]))
     # What else is known at the start is what the earliest visit says.
     order = np.lexsort((t, patients.of_row))
     earliest = order[np.flatnonzero(np.diff(patients.of_row[order], prepend=-1))]
@@ -291,7 +307,7 @@ def _with_baseline(
     return both, np.concatenate([np.zeros(len(start)), t]), len(start)
 
 
-def _no_numbers_as_text(frame: pd.DataFrame, covariates: Sequence[Hashable], faults: Faults) -> None:
+def _no_numbers_as_text(frame: pd.DataFrame, argument: str, covariates: Sequence[Hashable], faults: Faults) -> None:
     """Record covariates of many levels that are numbers in quotes: each would become a category."""
     for name in covariates:
         column = frame[name].dropna()
@@ -301,7 +317,8 @@ def _no_numbers_as_text(frame: pd.DataFrame, covariates: Sequence[Hashable], fau
             continue
         if pd.to_numeric(column, errors="coerce").notna().all():
             said = f"the column holds numbers as text, such as {column.iloc[0]!r} ({_check.rows(column.index)})"
-            faults.add("adjust", name, said, f"make it numeric, or say C({name}) for categories")
+            category = f"say C({name}) for categories" if argument == "adjust" else "a pandas Categorical"
+            faults.add(argument, name, said, f"make it numeric, or {category}")
 
 
 def _reference_first(cohorts: Codes, roles: Roles) -> Codes:
@@ -343,6 +360,11 @@ def _rows_agree(visits: CheckedVisits, roles: Roles, random: str, faults: Faults
         rows = _check.rows(visits.frame.index[changed])
         remedy = "give each patient one cohort"
         faults.add("cohort", roles.cohort, f"patient {who} is in more than one cohort ({rows})", remedy)
+    for name in roles.moderators:
+        values = codes(visits.frame[name], ordered=False).of_row.astype(float)
+        if (other := varying(values, patients.of_row)).any():
+            said = f"changes within a patient ({_check.rows(visits.frame.index[other])})"
+            faults.add("moderators", name, said, "give each patient one value, in all rows")
     if not np.any(t == visits.baseline):
         first = _check.show(float(visits.distinct[0]))
         remedy = f"say baseline={first}, or name a column with the value before treatment"

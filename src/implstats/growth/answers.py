@@ -111,7 +111,7 @@ class CohortAnswers:
         if len(self.cohorts) == 1:
             raise DataError(
                 "cohort=None: all patients are on one course, so there are no cohorts to compare; ask interruption() "
-                "what the change did, or name the cohorts in the call that fitted"
+                "or moderation(), or name the cohorts in the call that fitted"
             )
         return list(enumerate(self.cohorts))[1:]
 

@@ -25,6 +25,7 @@ from implstats.errors import ConvergenceError, DataError
 from implstats.growth.fixed import METHODS, check_weights
 from implstats.growth.interruption import Interrupted
 from implstats.growth.models import MixedResult, blocks_of, fit_design, inference_of, warn_boundary
+from implstats.growth.moderation import Moderated
 from implstats.results import Estimates
 
 __all__ = ["GrowthResult", "fit_growth", "fit_mixed", "growth_result"]
@@ -36,7 +37,7 @@ LACK_OF_FIT_TIMES = 12
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class GrowthResult(MixedResult, Interrupted):
+class GrowthResult(MixedResult, Interrupted, Moderated):
     """A fitted growth model: what every mixed model can say, and the questions about cohorts.
 
     Attributes
@@ -180,6 +181,7 @@ def fit_growth(
     precision: str | None = None,
     patient_weights: str | None = None,
     interruption: str | None = None,
+    moderators: str | Sequence[str] | None = None,
     method: str = "reml",
     missing: str = "drop",
     time_unit: str | None = None,
@@ -195,7 +197,7 @@ def fit_growth(
         One row per patient and visit.
     outcome, time, patient, cohort : str
         Columns. Time is a number in the user's unit, or a date (see `time_unit`).
-        The cohort can be left out with `interruption=`: then all patients are on one course.
+        The cohort can be left out with `interruption=` or `moderators=`: then all patients are on one course.
     reference : value of the cohort column
         The cohort that the others are compared with.
     baseline : float or str
@@ -206,7 +208,8 @@ def fit_growth(
         The course over time, one for every cohort; "auto": visits as categories up to four fixed times (a baseline
         column not counted), else linear.
     adjust : list of columns, or patsy right-hand side, optional
-        Covariates.
+        Covariates of the level, alike at all times: how cohorts differ in change they leave as it is, for which there
+        are `moderators=` or `patient_weights=`.
     random : {"slope", "intercept", "uncorrelated"}
         What varies between patients; the slope is on time (on log(1 + t/h) under shape="log").
     groups : column or list of columns, optional
@@ -231,6 +234,11 @@ def fit_growth(
         the change. At or before the baseline the whole treatment came after it: with `cohort=` such patients are a
         cohort of their own, whose effects say how they differ; without, level and slope are theirs too, the slope
         counted from the baseline.
+    moderators : column or list of columns, optional
+        Scores on which change may depend, one value a patient: the rating of a programme's adherence, say
+        (`RatingProfile.exposure`). Each adds itself and its product with time, the same in all cohorts; `moderation()`
+        has what a point of it changes. Every other answer holds scores at their mean over patients. Name the column of
+        what was rated in `groups=`: errors are then between these, each with its own change.
     method : {"reml", "ml"}
     missing : {"drop", "raise"}
         Rows with a missing outcome, time or covariate are dropped and counted, or an error.
@@ -253,7 +261,8 @@ def fit_growth(
     Likelihood methods hold under drop-out that depends on what was observed (missing at random). Cohorts that follow
     each other differ in calendar time, referral and staff as well: the model cannot separate these. An interruption
     compares patients with themselves: what else came at the same time is in its level and slope too, and so is a bend
-    of the course that `shape=` leaves out.
+    of the course that `shape=` leaves out. Programmes that were rated differently differ in other things as well: what
+    goes with a score need not come from it.
 
     References
     ----------
@@ -269,6 +278,15 @@ def fit_growth(
     ...                         reference="before", better="lower")
     >>> growth.formula
     'bsi ~ factor(month) * cohort + (1 + month | patient)'
+
+    Does change depend on age? In units of the outcome, up to month 36:
+
+    >>> growth = ist.fit_growth(visits, outcome="bsi", time="month", patient="patient", cohort="cohort",
+    ...                         reference="before", shape="linear", moderators="age")
+    >>> growth.moderation(at=[36]).tidy().round(3)[["moderator", "quantity", "estimate", "std_error"]]
+      moderator   quantity  estimate  std_error
+    0       age  per point    -0.003      0.004
+    1       age     per sd    -0.028      0.043
     """
     call = {k: v for k, v in locals().items() if k != "frame"}
     faults = Faults()
@@ -306,6 +324,7 @@ def fit_growth(
         precision=precision,
         patient_weights=patient_weights,
         interruption=interruption,
+        moderators=moderators,
     )
     result = growth_result(design, better, method, call)
     warn_boundary(result)

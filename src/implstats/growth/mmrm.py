@@ -418,7 +418,8 @@ def fit_mmrm(
     better : {"lower", "higher"}, optional
         Direction of improvement; effect sizes and improvement retained ask for it.
     adjust : list of columns, or patsy right-hand side, optional
-        Covariates.
+        Covariates of the level, alike at all times: how cohorts differ in change they leave as it is, for which there
+        are `patient_weights=` (or `fit_growth(moderators=)`).
     covariance : {"unstructured", "toeplitz", "ar1", "compound-symmetry", "heterogeneous-ar1"}
         Of a patient's visits. Distances are counted in visits, not in months.
     by_cohort : bool

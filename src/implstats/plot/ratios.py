@@ -199,4 +199,6 @@ def _ratio_axis(ax: Axes) -> None:
     ticks = style.log_ticks(low, high)
     if high / low < LINEAR:
         ticks = [float(t) for t in MaxNLocator(5).tick_values(low, high) if low <= t <= high]
+    # No difference is always written.
+    ticks = sorted({*ticks, 1.0})
     ax.set_xticks(np.log(ticks), [style.tick(t) for t in ticks])

@@ -14,6 +14,7 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from implstats import _check
+from implstats.errors import DataError
 from implstats.plot import parts, style
 from implstats.plot.forest import Line, direction, forest
 from implstats.sensitivity import LeaveOneOut, NaturalChange
@@ -79,6 +80,8 @@ def natural_change(
     words = style.label_map(labels)
     if not isinstance(result, NaturalChange):
         raise style.needs("natural_change", "a result of natural change", result, "draw what natural_change returned")
+    if len(result.over) < 2:
+        raise DataError("natural_change: one natural change is no course; say natural_change(over=[0, 0.3, 0.6])")
     when = result.times[-1] if at is None else _check.one_of("at", float(_check.number("at", at)), result.times)
     shown = result.level if level is None else level
     values = np.unique(np.concatenate([np.linspace(min(result.over), max(result.over), POINTS), result.over]))

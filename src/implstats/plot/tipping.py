@@ -8,13 +8,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.patches import Patch
 
 from implstats import _check
+from implstats.errors import DataError
 from implstats.plot import parts, style
 from implstats.sensitivity import TippingPoint
 
 __all__ = ["tipping"]
 
+HATCH = "////"
 NULL = {"difference": 0.0, "retained": 1.0}
 
 
@@ -29,7 +32,8 @@ def tipping(
     """How much worse must patients have fared after they left, until the conclusion turns?
 
     The answer over delta with its interval as a band, a line at no difference, and an arrow at every delta where an end
-    of the interval crosses it. Delta is in units of the outcome below, in SDs above.
+    of the interval crosses it. Delta is in units of the outcome below, in SDs above. Hatched: the reference's
+    improvement is not told from none, so that no share has two bounds.
 
     Parameters
     ----------
@@ -68,34 +72,50 @@ def tipping(
     if not isinstance(result, TippingPoint):
         raise style.needs("tipping", "a tipping point", result, "draw what tipping_point returned")
     _check.one_of("quantity", quantity, tuple(NULL))
+    if len(result.deltas) < 2:
+        raise DataError("tipping: one delta is no course; say tipping_point(deltas=[0, 0.25, 0.5])")
     wide = result.level if level is None else _check.level(level)
     table = result.tidy(level=wide)
     panel = parts.panels(ax, 1, (6.6, 4.2))[0]
     parts.dress(panel)
     others = result.cohorts[1:]
     looks = style.looks(result.cohorts)
+    shown = table[table["quantity"] == quantity]
     for cohort in others:
-        rows = table[(table["quantity"] == quantity) & (table["cohort"] == cohort)]
-        look = looks[cohort]
-        panel.plot(
-            rows["delta"], rows["estimate"], color=look.colour, linestyle=look.dash, linewidth=1.8, gid="estimate"
-        )
-        bounded = (rows["set"] == "bounded").to_numpy()
-        panel.fill_between(
-            rows["delta"],
-            rows["conf_low"].where(bounded),
-            rows["conf_high"].where(bounded),
-            color=look.colour,
-            alpha=0.16,
-            linewidth=0,
-        )
+        _course(panel, shown[shown["cohort"] == cohort], looks[cohort])
+    _reach(panel, shown, NULL[quantity])
     panel.axhline(NULL[quantity], color=style.INK, linewidth=0.9)
     panel.axvline(0.0, color=style.FAINT, linewidth=0.8, linestyle=style.DASHES[1], zorder=0)
     _mark(panel, result.turns(level=wide), quantity)
     _axes(panel, result, quantity, wide, words)
-    if len(others) > 1:
-        parts.legend_inside(panel, [parts.key(looks[c]) for c in others], [style.named(words, c) for c in others])
+    handles: list[Any] = [parts.key(looks[c]) for c in others] if len(others) > 1 else []
+    names = [style.named(words, c) for c in others] if len(others) > 1 else []
+    if (shown["set"] != "bounded").any():
+        handles.append(Patch(facecolor="none", edgecolor=style.FAINT, hatch=HATCH))
+        names.append("no share with two bounds")
+    if handles:
+        parts.legend_inside(panel, handles, names)
     return panel
+
+
+def _course(ax: Axes, rows: pd.DataFrame, look: style.Look) -> None:
+    """Draw the estimate and its interval; where that has no two ends, the whole height is hatched."""
+    ax.plot(rows["delta"], rows["estimate"], color=look.colour, linestyle=look.dash, linewidth=1.8, gid="estimate")
+    delta, bounded = rows["delta"].to_numpy(), (rows["set"] == "bounded").to_numpy()
+    low, high = (rows[end].where(bounded) for end in ("conf_low", "conf_high"))
+    ax.fill_between(delta, low, high, color=look.colour, alpha=0.16, linewidth=0, gid="interval")
+    if not bounded.all():
+        hatched: dict[str, Any] = {"facecolor": "none", "edgecolor": look.colour, "hatch": HATCH, "linewidth": 0}
+        across = ax.get_xaxis_transform()
+        ax.fill_between(delta, 0, 1, where=~bounded, transform=across, alpha=0.3, gid="unbounded", **hatched)
+
+
+def _reach(ax: Axes, rows: pd.DataFrame, null: float) -> None:
+    """Let the y axis hold every interval with two ends, and equality; an estimate without them may leave it."""
+    inside = rows.loc[rows["set"] == "bounded", ["conf_low", "conf_high"]].to_numpy()
+    low, high = inside.min(initial=null), inside.max(initial=null)
+    if low < high:
+        ax.set_ylim(low - 0.06 * (high - low), high + 0.06 * (high - low))
 
 
 def _mark(ax: Axes, turns: pd.DataFrame, quantity: str) -> None:
@@ -108,12 +128,18 @@ def _mark(ax: Axes, turns: pd.DataFrame, quantity: str) -> None:
             (row["delta"], NULL[quantity]),
             xytext=(0, 26 if above else -34),
             textcoords="offset points",
-            ha="center",
+            ha=_side(row["delta"], *ax.get_xlim()),
             fontsize=style.SMALL,
             color=style.INK,
             arrowprops={"arrowstyle": "->", "color": style.INK, "linewidth": 0.9},
             gid="turn",
         )
+
+
+def _side(delta: float, first: float, last: float) -> str:
+    """Return how words at a delta are aligned, so that they stay inside the picture."""
+    share = (delta - first) / (last - first)
+    return "left" if share < 0.15 else "right" if share > 0.85 else "center"
 
 
 def _axes(ax: Axes, result: TippingPoint, quantity: str, level: float, words: Mapping[Any, str]) -> None:

@@ -16,6 +16,7 @@ from implstats._check import Faults
 from implstats._core.poisson import rate_interval, ratio_interval
 from implstats.design.frames import codes, drop_missing, numeric
 from implstats.design.mixed import no_missing_ids
+from implstats.design.ratings import one_column_each
 from implstats.errors import DataError
 from implstats.rates.spread import Counts, LogRates, log_rates
 from implstats.results import Result, Sample, frozen
@@ -155,8 +156,8 @@ def _chosen(counts: Counts, method: str) -> tuple[str, list[str]]:
     """Return how intervals are made, and what is said of overdispersion."""
     dispersion, df = counts.dispersion()
     if df < 1:
-        said = "one row a cohort: whether events come in clusters cannot be seen"
-        return ("exact" if method == "auto" else method), [said]
+        why = "one row a cohort" if counts.events.any() else "no event was seen"
+        return ("exact" if method == "auto" else method), [f"{why}: whether events come in clusters cannot be seen"]
     over = dispersion > 1
     line = f"dispersion of rows {dispersion:.3g} on {df} df (1: independent events at one rate in each cohort)"
     if method == "auto":
@@ -169,6 +170,18 @@ def _chosen(counts: Counts, method: str) -> tuple[str, list[str]]:
     if method == "quasi" and not over:
         line += ": taken as 1"
     return method, [line]
+
+
+def _several_clusters(counts: Counts, cluster: Hashable | None) -> None:
+    """Refuse cohorts whose events are all in one cluster: its residuals add up to 0, and so would the variance."""
+    assert counts.cluster is not None
+    for c, name in enumerate(counts.cohorts):
+        inside = counts.cohort == c
+        if counts.events[inside].any() and len(np.unique(counts.cluster[inside])) < 2:
+            raise DataError(
+                f"cluster={_check.show(cluster)}: {_check.show(name)} has one cluster only, which shows no spread "
+                "between clusters; leave cluster= out, and say in words that its rows hang together"
+            )
 
 
 def _counted(frame: pd.DataFrame, call: Mapping[str, Any]) -> tuple[Counts, Sample]:
@@ -185,6 +198,8 @@ def _counted(frame: pd.DataFrame, call: Mapping[str, Any]) -> tuple[Counts, Samp
         faults.add("method", "robust", "nothing says which rows hang together", "name the column in cluster=")
     if call["cluster"] is not None and call["method"] not in ("auto", "robust"):
         faults.add("cluster", call["cluster"], f"method={call['method']!r} does not use it", "say method='robust'")
+    faults.settle()
+    one_column_each({name: column for name, column in roles.items() if column is not None}, faults)
     faults.settle()
     events, exposure = (numeric(frame, k, call[k], faults) for k in ("events", "exposure"))
     for argument, values, bad, fault, remedy in (
@@ -242,7 +257,7 @@ def compare_rates(
     reference : value of the cohort column
         The cohort that the others are compared with.
     cluster : str, optional
-        Column with what hangs together (the team whose months are rows).
+        Column with what hangs together (the team whose months are rows); two or more of them in every cohort.
     method : {"auto", "exact", "quasi", "negative-binomial", "robust"}
         "exact": Poisson, of sums; a ratio from the binomial given both counts. The others need several rows per cohort
         and take the variance between them into account: "quasi" multiplies it by Pearson's dispersion (never below 1),
@@ -294,8 +309,10 @@ def compare_rates(
     counts, sample = _counted(frame, call)
     chosen, notes = _chosen(counts, method)
     dispersion, df = counts.dispersion()
-    if chosen in ("quasi", "negative-binomial") and df < 1:
+    if chosen != "exact" and df < 1 and counts.events.any():
         raise DataError(f"method={method!r}: one row a cohort tells no variance between rows; say method='exact'")
+    if chosen == "robust":
+        _several_clusters(counts, cluster)
     logs = None
     if chosen != "exact" and counts.events.any():
         logs = log_rates(counts, "quasi" if chosen == "wider" else chosen)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from implstats.errors import ConvergenceError, DataError
+from implstats.errors import ConvergenceError
 from implstats.results import frozen, intervals
 
 __all__ = ["Counts", "LogRates", "log_rates"]
@@ -119,8 +119,6 @@ def log_rates(counts: Counts, method: str) -> LogRates:
                 assert counts.cluster is not None
                 cluster = counts.cluster[used]
                 number = len(np.unique(cluster))
-                if number < 2:
-                    raise DataError("cluster: all events are in one cluster; say method='quasi'")
                 df, options = number - 1, {"cov_type": "cluster", "cov_kwds": {"groups": cluster}}
                 few = f"; with fewer than {FEW_CLUSTERS} they come out too small" if number < FEW_CLUSTERS else ""
                 more = f", from {number} clusters{few}"

@@ -93,6 +93,9 @@ class RatingProfile(Result):
     def exposure(self, frame: pd.DataFrame, *, group: Hashable, level: Hashable | None = None) -> pd.Series:
         """Return each row's mean rating, that of its group, as a covariate for a model of outcomes.
 
+        `fit_growth` takes it in `moderators=`, with the group in `groups=`; `fit_cox` in `terms=`, with the group in
+        `cluster=`.
+
         Parameters
         ----------
         frame : pandas.DataFrame
@@ -222,6 +225,9 @@ def rating_profile(
     if ends is not None and (off := (value < ends[0]) | (value > ends[1])).any():
         said = f"{_check.show(value[off][0])} is not from {ends[0]:g} to {ends[1]:g} ({_check.rows(found.labels[off])})"
         faults.add("score", score, said, "mend it, or say scale=")
+    if (own := (found.table["level"] == ALL).to_numpy()).any():
+        said = f"{_check.show(ALL)} ({_check.rows(found.labels[own])}) is what the mean over levels is called"
+        faults.add("level", level, said, "rename that level")
     again = found.table.duplicated(["level", "item", "group"]).to_numpy()
     if again.any():
         said = f"rated before in the same group in {_check.rows(found.labels[again])}"

@@ -128,6 +128,8 @@ def spells_from_dates(
     frame = _check.frame(frame)
     faults = Faults()
     _check.columns(frame, faults, start=start, end=end, event=event, id=id)
+    if start == end:
+        faults.add("end", end, "is named as start= too", "each role has a column of its own")
     faults.ask(_check.one_of, "unit", unit, list(UNIT_DAYS))
     if same_day is not None:
         faults.ask(_part_of_a_day, same_day)

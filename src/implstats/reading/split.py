@@ -98,6 +98,8 @@ def split_spells(
     _one_way(at, at_column, start, unit, faults)
     if label in frame.columns:
         faults.add("label", label, "already a column", "choose another name")
+    elif entry is None and label == "entry":
+        faults.add("label", label, "the name of the new column of entries", "choose another name")
     if entry is None and "entry" in frame.columns:
         faults.add("entry", None, "there is a column 'entry'", "say entry='entry', or rename the column")
     faults.settle()

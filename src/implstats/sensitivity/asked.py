@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
+from implstats import _check
 from implstats._check import Faults
 from implstats.errors import DataError
 from implstats.growth import CohortModel
 from implstats.study import CohortComparison
 
-__all__ = ["Asked", "asked"]
+__all__ = ["Asked", "asked", "numbers"]
 
 
 @dataclass(frozen=True)
@@ -44,3 +47,16 @@ def asked(who: str, result: Any, sd: Any, df: str | None, faults: Faults) -> Ask
         f"{who}: needs a study or a growth result, not a {type(result).__name__}; give what compare_cohorts, "
         "fit_growth or fit_mmrm returned"
     )
+
+
+def numbers(value: Any, argument: str) -> list[float]:
+    """Return one number, or several, as a sorted list of distinct ones."""
+    single = isinstance(value, int | float | np.number)
+    if isinstance(value, str) or not (single or isinstance(value, Iterable)):
+        raise DataError(
+            f"{argument}={_check.show(value)}: not a number or a list of numbers; write {argument}=[0, 0.2, 0.4]"
+        )
+    found = {_check.number(argument, one) for one in ([value] if single else value)}
+    if not found:
+        raise DataError(f"{argument}=[]: no number is named; write {argument}=[0, 0.2, 0.4]")
+    return sorted(found)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from implstats.growth.retained import fieller
 from implstats.results import intervals, p_values
 
-__all__ = ["combination", "retained"]
+__all__ = ["apart", "combination", "retained"]
 
 Floats = NDArray[np.float64]
 
@@ -35,9 +35,36 @@ def retained(k: int, change: Floats, covariance: Floats, df: Callable[[Floats], 
     if below <= 0:
         names = ("estimate", "std_error", "df", "p_value", "conf_low", "conf_high")
         return dict.fromkeys(names, math.nan) | {"set": "none"}
-    weights = np.eye(len(change))[k] - top / below * np.eye(len(change))[0]
+    weights = _minus(k, top / below, len(change))
     freedom = df(weights)
-    t = float(intervals(np.zeros(1), np.ones(1), np.array([freedom]), level)[1][0])
+    t = _quantile(freedom, level)
     shape, low, high = fieller(top, below, covariance[k, k], covariance[k, 0], covariance[0, 0], t)
     row = {"estimate": top / below, "std_error": math.sqrt(weights @ covariance @ weights) / below, "df": freedom}
     return row | {"p_value": math.nan, "conf_low": low, "conf_high": high, "set": shape}
+
+
+def apart(
+    k: int, quantity: str, change: Floats, covariance: Floats, df: Callable[[Floats], float], level: float
+) -> tuple[float, float]:
+    """Return the ends of how much more cohort k changes than the first, by the degrees of freedom of a quantity.
+
+    With those of "retained", 0 lies between them just where 1 is in the Fieller set, whatever its shape.
+    """
+    weights = of = _minus(k, 1.0, len(change))
+    if quantity == "retained":
+        if change[0] <= 0:
+            return math.nan, math.nan
+        of = _minus(k, float(change[k] / change[0]), len(change))
+    reach = _quantile(df(of), level) * math.sqrt(weights @ covariance @ weights)
+    return float(weights @ change) - reach, float(weights @ change) + reach
+
+
+def _minus(k: int, share: float, cohorts: int) -> Floats:
+    """Return the weights of cohort k's change less a share of the first one's."""
+    weights = np.zeros(cohorts)
+    weights[k], weights[0] = 1.0, -share
+    return weights
+
+
+def _quantile(df: float, level: float) -> float:
+    return float(intervals(np.zeros(1), np.ones(1), np.array([df]), level)[1][0])

@@ -162,10 +162,23 @@ def _coded(fit: CohortModel, by: Hashable, frame: pd.DataFrame | None) -> Codes:
     labels = fit.design.labels
     if not frame.index.is_unique or not labels.isin(frame.index).all():
         raise DataError("frame: its index does not tell the fitted rows apart; give the frame that was fitted")
+    if fit.patient in frame.columns and not _same_patients(fit, frame):
+        raise DataError(
+            f"frame: by its index, {_check.show(fit.patient)} is not that of the fitted rows; give the frame that was "
+            "fitted, not one sorted and numbered anew"
+        )
     values = frame[by].reindex(labels)
-    if values.isna().any():
-        raise DataError(f"{argument}: missing in {_check.rows(labels[values.isna()])}; fill it in")
+    empty = values.isna() | (values.astype(object) == "")
+    if empty.any():
+        raise DataError(f"{argument}: missing in {_check.rows(labels[empty])}; fill it in")
     return codes(values)
+
+
+def _same_patients(fit: CohortModel, frame: pd.DataFrame) -> bool:
+    """Return whether the frame's index finds the patients of the fitted rows."""
+    given = frame[fit.patient].reindex(fit.design.labels).astype(object).to_numpy()
+    fitted = pd.Series(fit.design.roles[fit.patient]).astype(object).to_numpy()
+    return bool((given == fitted).all())
 
 
 def _refitted(fit: CohortModel, kept: NDArray[np.bool_]) -> CohortModel:
@@ -214,7 +227,8 @@ def leave_one_out(
     by : str
         The factor: a grouping factor of the model (`groups=`), or a column of `frame`.
     frame : pandas.DataFrame, optional
-        The frame that was fitted, for a column that the model does not know; rows are found by its index.
+        The frame that was fitted, for a column that the model does not know; rows are found by its index, and must be
+        of the same patients.
     at : time or list of times, optional
         By default the last time of the study, or the last visit.
     sd : {"baseline", "reference", "own", "model"} or float, optional

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,11 +12,10 @@ import pandas as pd
 
 from implstats import _check
 from implstats._check import Faults
-from implstats.errors import DataError
 from implstats.growth import CohortModel
 from implstats.growth.fixed import DF
 from implstats.results import Result
-from implstats.sensitivity.asked import asked
+from implstats.sensitivity.asked import asked, numbers
 from implstats.study import CohortComparison
 
 __all__ = ["NaturalChange", "natural_change"]
@@ -83,7 +82,7 @@ class NaturalChange(Result):
             Other natural changes than those asked for.
         """
         level = self.level if level is None else _check.level(level)
-        values = np.array(self.over if over is None else _numbers(over, "over"))
+        values = np.array(self.over if over is None else numbers(over, "over"))
         tables = []
         for name, fit in self.fits.items():
             size = self.sizes[name]
@@ -183,28 +182,15 @@ def _turn_in_words(row: Mapping[Any, Any]) -> str:
     low, high = (f"{row[k]:.2f}" for k in ("conf_low", "conf_high"))
     if row["turn"] == "reference":
         return f"From c = {low} on no bounded share can be named."
-    share = "nothing" if row["retained"] == 0 else f"{100 * row['share']:.4g} %"
+    share = "nothing" if row["retained"] == 0 else f"{100 * row['retained']:.4g} %"
     if row["retained"] == 0:
         return f"That nothing was kept is not excluded from c = {low} on; at {row['estimate']:.2f} it is the estimate."
     above, below = ("more", "less") if row["retained"] < 1 else ("less", "more")
     return f"Below c = {low} it kept {above} than {share}, beyond {high} {below}; between, neither is excluded."
 
 
-def _numbers(value: Any, argument: str) -> list[float]:
-    """Return one number, or several, as a sorted list of distinct ones."""
-    single = isinstance(value, int | float | np.number)
-    if isinstance(value, str) or not (single or isinstance(value, Iterable)):
-        raise DataError(
-            f"{argument}={_check.show(value)}: not a number or a list of numbers; write {argument}=[0, 0.2, 0.4]"
-        )
-    found = {_check.number(argument, one) for one in ([value] if single else value)}
-    if not found:
-        raise DataError(f"{argument}=[]: no number is named; write {argument}=[0, 0.2, 0.4]")
-    return sorted(found)
-
-
 def _shares(value: Any, faults: Faults) -> list[float]:
-    shares = faults.ask(_numbers, value, "shares") or []
+    shares = faults.ask(numbers, value, "shares") or []
     if 1.0 in shares:
         remedy = "a natural change takes the same from both, so it never makes them equal; ask for 0.5, say"
         faults.add("shares", value, "1 is no turning point", remedy)
@@ -288,7 +274,7 @@ def natural_change(
     call = {k: v for k, v in locals().items() if k != "result"}
     faults = Faults()
     given = asked("natural_change", result, sd, df, faults)
-    values, turns = faults.ask(_numbers, over, "over"), _shares(shares, faults)
+    values, turns = faults.ask(numbers, over, "over"), _shares(shares, faults)
     faults.ask(_check.one_of, "unit", unit, UNITS)
     faults.ask(_check.level, level)
     if df is not None:

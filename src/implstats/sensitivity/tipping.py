@@ -18,7 +18,8 @@ from implstats.errors import DataError
 from implstats.growth import MMRMResult
 from implstats.growth.refits import curvature
 from implstats.results import Result, frozen, lock
-from implstats.sensitivity.compared import combination, retained
+from implstats.sensitivity.asked import numbers
+from implstats.sensitivity.compared import apart, combination, retained
 
 __all__ = ["TippingPoint", "tipping_point"]
 
@@ -27,6 +28,8 @@ Floats = NDArray[np.float64]
 FEWEST = 5
 # Deltas that are tried unless others are asked for, in SDs.
 SPAN, GRID = 2.0, 41
+# A delta of less SDs is zero but for rounding.
+ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -87,19 +90,25 @@ class TippingPoint(Result):
     def turns(self, *, level: float | None = None) -> pd.DataFrame:
         """Return where conclusions turn: one row a quantity and end, the delta at which its interval meets the null.
 
-        Between two deltas ends are taken as straight. A quantity without a row keeps its conclusion over all deltas.
+        Between two deltas ends are taken as straight. A quantity without a row keeps its conclusion over all deltas. A
+        set holds a share of 1 just where the interval of the difference, with the set's degrees of freedom, holds 0;
+        that is asked, since a set may have no ends. Where the reference did not improve, nothing is said of the share.
         """
-        table, rows = self.tidy(level=level), []
-        for (cohort, quantity), part in table.groupby(["cohort", "quantity"], sort=False, observed=True):
-            null = 0.0 if quantity == "difference" else 1.0
-            for end in ("conf_low", "conf_high"):
-                away = part[end].to_numpy() - null
-                crossed = np.flatnonzero(np.isfinite(away[:-1] * away[1:]) & (np.sign(away[:-1]) != np.sign(away[1:])))
-                for i in crossed:
-                    share = away[i] / (away[i] - away[i + 1])
-                    delta = float(self.deltas[i] + share * (self.deltas[i + 1] - self.deltas[i]))
-                    row = {"quantity": quantity, "cohort": cohort, "end": end}
-                    rows.append(row | {"delta": delta, "delta_sd": delta / self.sd})
+        level = self.level if level is None else _check.level(level)
+        rows = []
+        for k, cohort in enumerate(self.cohorts[1:], start=1):
+            for quantity in ("difference", "retained"):
+                ends = np.array(
+                    [apart(k, quantity, found.estimate, found.covariance, found.df, level) for found in self.pooled]
+                )
+                for end, away, sign in zip(("conf_low", "conf_high"), ends.T, (1, -1), strict=True):
+                    excludes = sign * away > 0
+                    known = ~np.isnan(away[:-1] + away[1:])
+                    for i in np.flatnonzero(known & (excludes[:-1] != excludes[1:])):
+                        share = away[i] / (away[i] - away[i + 1])
+                        delta = float(self.deltas[i] + share * (self.deltas[i + 1] - self.deltas[i]))
+                        row = {"quantity": quantity, "cohort": cohort, "end": end}
+                        rows.append(row | {"delta": delta, "delta_sd": delta / self.sd})
         return pd.DataFrame(rows, columns=["quantity", "cohort", "end", "delta", "delta_sd"])
 
     def glance(self) -> pd.DataFrame:
@@ -127,6 +136,8 @@ class TippingPoint(Result):
             mine = turns[(turns["quantity"] == "difference") & (turns["cohort"] == row["cohort"])]
             excluded = row["conf_low"] > 0 or row["conf_high"] < 0
             start = "differ" if excluded else "are not told apart"
+            if abs(row["delta_sd"]) > ROUNDING:
+                start += f" at a delta of {row['delta_sd']:.2f} SD"
             low, high = self.deltas[0] / self.sd, self.deltas[-1] / self.sd
             if mine.empty:
                 end = f"at every delta from {low:.2f} to {high:.2f} SD"
@@ -221,12 +232,13 @@ def tipping_point(
     if when is not None and (when not in times or when == design.baseline):
         faults.add("at", at, f"no visit after the baseline; there are {', '.join(map(_check.show, times))}")
     whom = _cohorts(worse, design.cohorts, faults)
+    given = None if deltas is None else faults.ask(numbers, deltas, "deltas")
     faults.ask(_check.whole, "imputations", imputations, least=FEWEST)
     faults.ask(_check.level, level)
     source = faults.ask(_check.generator, rng)
     faults.settle()
     sign, (sd, _) = result._sign(), result._sd("baseline", 0)
-    grid = SPAN * sd * np.linspace(-1, 1, GRID) if deltas is None else np.array(_check.at(deltas, "deltas"))
+    grid = SPAN * sd * np.linspace(-1, 1, GRID) if given is None else np.array(given)
     y, X, cohort = _wide(result)
     missing = np.isnan(y)
     if not missing.any():

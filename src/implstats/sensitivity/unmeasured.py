@@ -15,6 +15,7 @@ from implstats.results import Result
 
 __all__ = ["EValue", "e_value"]
 
+LARGEST = 100
 KINDS = ("hazard_ratio", "risk_ratio", "odds_ratio", "d")
 
 
@@ -156,6 +157,8 @@ def e_value(
     for argument, value, sign in (("lower", lower, 1), ("upper", upper, -1)):
         if value is not None and sign * (value - estimate) > 0:
             faults.add(argument, value, f"on the wrong side of estimate={_check.show(estimate)}")
+    if kind == "d" and abs(estimate) > LARGEST:
+        faults.add("estimate", estimate, f"more than {LARGEST} standard deviations", "divide it by the outcome's SD")
     faults.settle()
     low, high = (math.nan if end is None else float(end) for end in (lower, upper))
     return EValue(call, kind, bool(common), float(estimate), low, high, str(effect))

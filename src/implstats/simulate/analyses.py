@@ -36,6 +36,8 @@ AnyScenario = Scenario | ProgrammeScenario
 WORDS = ("mmrm", "growth")
 # Patients of a cohort in the study that the columns are read off.
 SHOWN = 30
+# A quantile of t at which every set is unbounded, and its squares are still numbers.
+FARTHEST = 1e60
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,10 @@ class OwnAnalysis(Analysis):
         return np.array([row["estimate"], width, found, covers])
 
 
+def _number(value: Any) -> float:
+    return math.nan if value is None or value is pd.NA else float(value)
+
+
 def _one_row(answer: Any) -> dict[str, float]:
     """Return the numbers of a function's answer, nan for those that it does not give."""
     if isinstance(answer, pd.DataFrame) and len(answer) == 1:
@@ -117,7 +123,7 @@ def _one_row(answer: Any) -> dict[str, float]:
             f"analysis: returned a {type(answer).__name__}; return one row: a mapping, a Series or a table of one row "
             "with p_value, or conf_low and conf_high"
         )
-    row = {name: float(answer.get(name, math.nan)) for name in ("estimate", "p_value", "conf_low", "conf_high")}
+    row = {name: _number(answer.get(name)) for name in ("estimate", "p_value", "conf_low", "conf_high")}
     if all(math.isnan(row[name]) for name in ("p_value", "conf_low")):
         raise DataError("analysis: returned neither p_value nor conf_low and conf_high; they say what a study found")
     return row
@@ -175,7 +181,8 @@ class CohortAnalysis(Analysis):
         found = fit_all(drawn, *self._covariance(drawn), self.rows)
         parts = [part for k in range(1, len(self.rows)) for part in self._compared(found, k, level)]
         out = np.stack(parts, axis=1)
-        out[:, :, ~found.good] = np.nan
+        # Without an error of the difference a study says nothing, whatever else came out.
+        out[:, :, ~found.good | np.isnan(out[1, ::2]).any(axis=0)] = np.nan
         return out
 
     def _covariance(self, drawn: Studies) -> tuple[Covariance, Floats]:
@@ -206,8 +213,11 @@ class CohortAnalysis(Analysis):
 
     def _retained(self, found: Inferred, weights: Floats, k: int, level: float) -> Floats:
         top, below = found.estimate[:, k], found.estimate[:, 0]
-        weights[:, 0] = -top / below
+        # What could not be fitted is left out by the caller.
+        with np.errstate(divide="ignore", invalid="ignore"):
+            weights[:, 0] = -top / below
         t = intervals(np.zeros(len(top)), np.ones(len(top)), found.of(weights)[2], level)[1]
+        t = np.minimum(t, FARTHEST)
         share = self.truths[k] / self.truths[0] if self.truths[0] > 0 else math.nan
         out = np.full((4, len(top)), np.nan)
         for b, V in enumerate(found.covariance):
@@ -261,6 +271,8 @@ def cohort_analysis(
         faults.say("scenario.patients: one cohort; a comparison takes two")
     if when is not None and kind == "mmrm" and when not in scenario.visits:
         faults.add("at", at, "no visit of the scenario", "an MMRM has means at visits only")
+    elif when is not None and when <= scenario.visits[0]:
+        faults.add("at", at, "not after the first visit", "nothing has changed by then")
     faults.settle()
     shown = simulate_visits(
         replace(scenario, patients=dict.fromkeys(scenario.patients, SHOWN), dropout=None, missed=0.0), rng=1
@@ -280,6 +292,9 @@ def cohort_analysis(
         missing="drop",
         time_unit=None,
     )
+    if design.shape.word == "visits" and when not in design.times:
+        faults.add("at", at, "no visit of the scenario", "say shape='linear' for a time between visits")
+        faults.settle()
     order = [design.cohorts.index(c) for c in scenario.patients]
     times = np.array(design.times)
     X = np.stack([design.rows(np.full(len(times), c), times) for c in order])

@@ -136,9 +136,15 @@ class PowerCurve(Result):
         return [
             f"Power: {self.replicates} studies of each of {len(self.sizes)} sizes ({self.unit}, all cohorts together)",
             f"analysis: {self.call['model']}",
-            f"power: share of studies whose {100 * self.level:g}% interval excludes no difference; a study that could "
-            "not be fitted does not; width: median of the intervals that have two ends",
+            f"power: share of studies {self._found_in_words()}; a study that could not be fitted counts as none",
+            "width: median of the intervals that have two ends",
         ]
+
+    def _found_in_words(self) -> str:
+        interval = f"whose {100 * self.level:g}% interval excludes"
+        if self.quantities[0].cohort is not None:
+            return f"{interval} no difference"
+        return f"with p below {1 - self.level:.4g}, or, without a p, {interval} {_check.show(self.call['null'])}"
 
 
 def _over(summary: Callable[[Floats], Any], values: Floats) -> float:
@@ -150,7 +156,8 @@ def _wilson(count: int, total: int, level: float) -> tuple[float, float]:
     from statsmodels.stats.proportion import proportion_confint
 
     low, high = proportion_confint(count, total, alpha=1 - level, method="wilson")
-    return float(low), float(high)
+    # Rounding leaves 1e-17 where the formula gives 0 or 1.
+    return (float(low) if count else 0.0), (float(high) if count < total else 1.0)
 
 
 def power(
@@ -202,7 +209,7 @@ def power(
     rng : None, int or numpy.random.Generator
         The same seed gives the same numbers, whatever the number of workers.
     workers : int
-        Processes; a backend chosen with `joblib.parallel_config`, as Dask's, takes their place.
+        Processes; from 2 on, a backend chosen with `joblib.parallel_config` takes their place: "dask" for a cluster.
     progress : bool
         Whether to say on the terminal how much is done and how long the rest takes.
 
@@ -255,8 +262,15 @@ def power(
     faults.ask(_check.whole, "workers", workers)
     seed = faults.ask(_parallel.seed_of, rng)
     if callable(analysis):
+        if truth is not None:
+            faults.ask(_check.number, "truth", truth)
         planned: Analysis = OwnAnalysis(analysis, faults.ask(_check.number, "null", null), truth)
     else:
+        for argument, value, unsaid in (("null", null, 0.0), ("truth", truth, None)):
+            if value != unsaid:
+                faults.add(
+                    argument, value, "for a function's quantity", "the scenario says what is true of the cohorts"
+                )
         planned = cohort_analysis(scenario, analysis, outcome, at, shape, by_cohort, faults)
     faults.settle()
     tasks = [

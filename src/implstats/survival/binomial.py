@@ -120,11 +120,13 @@ def fit_binomial(events: Floats, at_risk: Floats, X: Floats, link: str, cluster:
     extreme = bool((np.minimum(rate, np.exp(-rate)) < EXTREME).any())
     if (not ended or extreme) and (columns := _separated(events, at_risk, X)):
         raise SeparatedError(columns)
+    if not ended:
+        raise ConvergenceError(f"after {steps} steps the likelihood still rose", {"iterations": steps})
     score = events * slope / odds - (at_risk - events) * slope
-    vcov = np.asarray(np.linalg.pinv(X.T @ ((at_risk * slope**2 / odds)[:, None] * X)), dtype=float)
+    vcov = _inverse(X, at_risk * slope**2 / odds)
     gradient = X.T @ score
     decrement = float(gradient @ vcov @ gradient)
-    good = ended and decrement < CERTAIN
+    good = decrement < CERTAIN
     message = "IRLS ended at a maximum" if good else "IRLS found no maximum"
     record = Convergence(good, False, message, steps, steps, 0, float(np.abs(gradient).max()), decrement)
     if not good:
@@ -138,6 +140,12 @@ def fit_binomial(events: Floats, at_risk: Floats, X: Floats, link: str, cluster:
     return BinomialFit(beta, robust, vcov, loglik, record)
 
 
+def _inverse(X: Floats, weight: Floats) -> Floats:
+    """Return (X' W X)^-1 by way of orthonormal columns, so that units and origins of the columns cost no digits."""
+    root = np.linalg.inv(np.linalg.qr(np.sqrt(weight)[:, None] * X, mode="r"))
+    return np.asarray(root @ root.T)
+
+
 def _by_statsmodels(events: Floats, at_risk: Floats, X: Floats, link: str) -> tuple[Floats, int, bool]:
     """Return the coefficients, the steps taken, and whether they had ended; GLM sees orthonormal columns."""
     from statsmodels.genmod import families
@@ -149,8 +157,15 @@ def _by_statsmodels(events: Floats, at_risk: Floats, X: Floats, link: str) -> tu
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         try:
-            model = GLM(counts, X @ np.linalg.inv(R), family=families.Binomial(link=words[link]()))
-            found = model.fit(maxiter=MOST_STEPS, tol_criterion="params", atol=STEP, rtol=STEP)
+            Q, family = X @ np.linalg.inv(R), families.Binomial(link=words[link]())
+            # From its own start, every count's share, IRLS can leap past a maximum that one hazard for all leads to.
+            alike = Q.T @ np.full(len(Q), float(family.link(events.sum() / at_risk.sum())))
+            for start in (None, alike):
+                found = GLM(counts, Q, family=family).fit(
+                    start_params=start, maxiter=MOST_STEPS, tol_criterion="params", atol=STEP, rtol=STEP
+                )
+                if found.converged:
+                    break
         except (ValueError, np.linalg.LinAlgError):
             return np.full(X.shape[1], np.nan), MOST_STEPS, False
     beta = np.linalg.solve(R, np.asarray(found.params))

@@ -15,23 +15,28 @@ from implstats._core import cox, firth, frailty
 from implstats._core.exact import TooManyTiesError
 from implstats._core.martingale import sandwich
 from implstats._core.structure import AliasedError
+from implstats.design.frames import several
 from implstats.design.spells import SpellRoles, Spells, spells
 from implstats.errors import BoundaryWarning, ConvergenceError, DataError
-from implstats.survival.groups import several
 from implstats.survival.hazard_profiles import Fitted
 from implstats.survival.hazards import CoxResult
 from implstats.survival.profiles import no_finite_estimate, same_for_everybody
 
-__all__ = ["fit_cox"]
+__all__ = ["do_not_go_together", "fit_cox"]
 
 TIES = ("efron", "breslow", "exact")
 # What cannot be had together, and why.
 ONE_WAY = "both say how rows hang together"
+PATIENT, WEIGHED = "patient_weights", "weighted patients have no likelihood to penalise"
 APART = (
     ("frailty", "cluster", ONE_WAY, "leave one out"),
     ("frailty", "weights", "a group's frailty is made of whole rows", "repeat rows, or use cluster="),
     ("frailty", "penalty", "the frailty is a penalty of its own", "leave one out"),
     ("cluster", "penalty='firth'", "Firth's intervals are those of a likelihood of independent rows", "leave one out"),
+    (PATIENT, "weights", "a row counts once", "multiply the columns, where one holds counts"),
+    (PATIENT, "frailty", "weighted groups have no likelihood of what they share", "use cluster="),
+    (PATIENT, "penalty", WEIGHED, "leave one out"),
+    ("ties='exact'", PATIENT, "a set of patients has no weight", "use ties='efron'"),
     ("ties='exact'", "cluster", "its sandwich is not defined", "use ties='efron'"),
     ("ties='exact'", "weights", "a set of rows has no weight", "use ties='efron'"),
     ("ties='exact'", "frailty", "its likelihood has no groups", "use ties='efron'"),
@@ -50,6 +55,7 @@ def fit_cox(
     strata: Hashable | Sequence[Hashable] | None = None,
     cluster: Hashable | None = None,
     weights: Hashable | None = None,
+    patient_weights: Hashable | None = None,
     frailty: Hashable | None = None,
     cause: Any = None,
     censored: Any = None,
@@ -80,6 +86,10 @@ def fit_cox(
         Column with the organisations within which rows hang together: robust standard errors.
     weights : str, optional
         Column of case weights; a row of weight 2 stands for two rows.
+    patient_weights : str, optional
+        Column with one positive weight for each `id` (each row without it), as `propensity_weights` makes them.
+        Standard errors are the sandwich over `id`, or over `cluster`, and take the weights as known. Their scale does
+        not matter; tests of the likelihood and of proportional hazards, and survival by profile, are not given.
     frailty : str, optional
         Column with groups that share an unseen hazard ratio, gamma distributed with mean 1.
     cause : value of the event column, optional
@@ -117,7 +127,7 @@ def fit_cox(
     ----------
     Cox 1972, DOI 10.1111/j.2517-6161.1972.tb00899.x; Efron 1977, DOI 10.1080/01621459.1977.10480613; Lin & Wei 1989,
     DOI 10.1080/01621459.1989.10478874; Heinze & Schemper 2001, DOI 10.1111/j.0006-341X.2001.00114.x; Therneau,
-    Grambsch & Pankratz 2003, DOI 10.1198/1061860031365.
+    Grambsch & Pankratz 2003, DOI 10.1198/1061860031365; weighted patients: Binder 1992, DOI 10.1093/biomet/79.1.139.
 
     Examples
     --------
@@ -129,12 +139,21 @@ def fit_cox(
     >>> model.tidy().round(4)[["term", "reference", "estimate", "std_error"]]
               term reference  estimate  std_error
     0  era[during]    before    1.6769     1.2776
+
+    Barriers that experts rated, and whether there are events enough for them:
+
+    >>> from implstats import load_example
+    >>> barriers = ["barrier_people", "barrier_organisation", "barrier_context"]
+    >>> model = fit_cox(load_example("programmes"), duration="years", event="discontinued", terms=barriers)
+    >>> model.header()[1]
+    '75 events in 150 rows; 25 events per parameter (3 in all)'
     """
     call = {k: v for k, v in locals().items() if k != "frame"}
     faults = Faults()
     options = {"cluster": cluster, "weights": weights, "frailty": frailty, "ties": ties, "penalty": penalty}
+    options |= {PATIENT: patient_weights}
     _check_options(options, faults)
-    if terms is None or (not isinstance(terms, str) and len(terms) == 0):
+    if terms is None or (isinstance(terms, list | tuple) and not terms):
         faults.say(f"terms={_check.show(terms)}: no term is named; name a column, or use survival_curves")
     roles = SpellRoles(
         duration=duration,
@@ -144,9 +163,10 @@ def fit_cox(
         cluster=cluster if frailty is None else frailty,
         strata=several(strata),
         weights=weights,
+        patient_weights=patient_weights,
         terms=terms,
         censored=censored,
-        reference=dict(reference or {}),
+        reference=reference or {},
     )
     found = spells(frame, roles, missing=missing, faults=faults)
     happened = _events(found, cause, faults)
@@ -170,8 +190,13 @@ def _check_options(options: Mapping[str, Any], faults: Faults) -> None:
         faults.ask(_check.one_of, "penalty", penalty, ("firth",))
     elif penalty is not None:
         faults.ask(_check.number, "penalty", penalty, above=0, remedy="penalty='firth' asks for Firth's")
-    given = {k for k in ("cluster", "weights", "frailty", "penalty") if options[k] is not None}
-    given |= {"penalty='firth'"} if penalty == "firth" else set()
+    do_not_go_together(options, faults)
+
+
+def do_not_go_together(options: Mapping[str, Any], faults: Faults) -> None:
+    """Record options that cannot be had together, with the reason."""
+    given = {name for name in ("cluster", "weights", PATIENT, "frailty", "penalty") if options.get(name) is not None}
+    given |= {"penalty='firth'"} if options["penalty"] == "firth" else set()
     given |= {"ties='exact'"} if options["ties"] == "exact" else set()
     for one, other, why, remedy in APART:
         if {one, other} <= given:
@@ -221,7 +246,7 @@ def _fitted(call: Mapping[str, Any], found: Spells, happened: Any) -> CoxResult:
     except ConvergenceError as error:
         raise _unbounded(found, happened, call, error) from None
     robust = None
-    if call["cluster"] is not None and found.cluster is not None:
+    if call["frailty"] is None and found.cluster is not None:
         at = cox.evaluate(model, fit.beta * model.scale)
         robust = sandwich(model, at, fit.vcov, found.cluster)
     result = CoxResult(dict(call), found, np.asarray(happened), model, fit, robust)

@@ -254,7 +254,7 @@ def _normal(level: float) -> float:
 
 
 def _shares(p: Any) -> list[float]:
-    shares = [_check.number("p", value, remedy=MEDIAN) for value in (p if isinstance(p, list | tuple) else [p])]
+    shares = [_check.number("p", value, remedy=MEDIAN) for value in (p if np.ndim(p) else [p])]
     for share in shares:
         if not 0 < share < 1:
             raise DataError(f"p={_check.show(share)}: not between 0 and 1; {MEDIAN}")
@@ -310,7 +310,7 @@ def survival_curves(
     censored : value of the event column, optional
         What stands for no event, where the column does not hold 0 and 1.
     interval : {"log", "log-log", "plain", "logit", "arcsine"}
-        The scale on which an interval is symmetric.
+        The scale on which an interval is symmetric; with 40 rows "log-log" covers best where the curve is high.
     level : float
         Level of the intervals, between 0 and 1.
     missing : {"drop", "raise"}

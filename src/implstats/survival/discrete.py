@@ -282,7 +282,7 @@ class DiscreteHazardResult(Result):
         clusters = len(self.spells.clusters)
         if self.spells.cluster is None:
             return recurrence_in_words(self.spells, self.call["id"], self.spells.event > 0)
-        few = f"; below {FEW_CLUSTERS} they tend to be too small" if clusters < FEW_CLUSTERS else ""
+        few = f"; with {FEW_CLUSTERS} or fewer they come out too small" if clusters <= FEW_CLUSTERS else ""
         return [f"standard errors are cluster-robust (Lin and Wei's sandwich), {clusters} clusters{few}"]
 
 

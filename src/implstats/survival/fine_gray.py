@@ -104,8 +104,12 @@ class FineGrayResult(Result):
     def tests(self) -> pd.DataFrame:
         """Return Wald's test that all terms are zero; a pseudo-likelihood has no likelihood-ratio test."""
         beta, vcov = self.fit.beta, self.fit.vcov
-        statistic = float(beta @ np.linalg.pinv(vcov, rcond=1e-12, hermitian=True) @ beta)
-        df = float(len(beta))
+        error = np.sqrt(np.diag(vcov))
+        z, correlation = beta / error, vcov / np.outer(error, error)
+        statistic = float(z @ np.linalg.pinv(correlation, rcond=1e-12, hermitian=True) @ z)
+        # Scores of clusters add up to 0: fewer clusters than that leave some combinations of terms without a variance.
+        clusters = len(self.spells.clusters) if self.spells.cluster is not None else len(self.spells.exit)
+        df = float(min(len(beta), clusters - 1))
         p_value = float(special.chdtrc(df, statistic))
         return pd.DataFrame([{"test": "Wald", "statistic": statistic, "df": df, "p_value": p_value}])
 
@@ -208,6 +212,8 @@ class FineGrayResult(Result):
             self._errors_in_words(),
             f"a ratio orders the incidence of {self.cause} (prognosis); what acts on it among those still at risk is "
             "the cause-specific hazard, fit_cox with cause= (aetiology)",
+            "censoring is taken to be alike at all values of the terms: where groups were followed for unequally long, "
+            "their ratio is biased (survival_curves and gray_test print each group's follow-up)",
             *found.notes,
             *found.sample.in_words(),
             f"{record.message} in {record.iterations} steps",
@@ -218,7 +224,7 @@ class FineGrayResult(Result):
         if self.spells.cluster is None:
             return said
         k = len(self.spells.clusters)
-        few = f"; with fewer than {FEW_CLUSTERS} they come out too small" if k < FEW_CLUSTERS else ""
+        few = f"; with {FEW_CLUSTERS} or fewer they come out too small" if k <= FEW_CLUSTERS else ""
         return f"{said}, from {k} clusters ({self.call['cluster']}){few}"
 
 
@@ -311,7 +317,7 @@ def fit_fine_gray(
     call = {k: v for k, v in locals().items() if k != "frame"}
     faults = Faults()
     asks_for_censored(event, censored, faults)
-    if terms is None or (not isinstance(terms, str) and len(terms) == 0):
+    if terms is None or (isinstance(terms, list | tuple) and not terms):
         faults.say(f"terms={_check.show(terms)}: no term is named; name a column, or use cumulative_incidence")
     roles = SpellRoles(duration, event, cluster=cluster, terms=terms, censored=censored, reference=reference or {})
     found = spells(frame, roles, missing=missing, faults=faults)

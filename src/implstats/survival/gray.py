@@ -14,11 +14,12 @@ from scipy import special
 from implstats import _check
 from implstats._check import Faults
 from implstats._core.competing import Gray, gray
+from implstats.design.frames import several
 from implstats.design.spells import SpellRoles, Spells, spells
 from implstats.errors import DataError
 from implstats.results import Result, Sample, frozen, lock
 from implstats.survival.competing import asks_for_censored, cause_of, counts_in_words
-from implstats.survival.groups import follow_up_in_words, groups_of, several
+from implstats.survival.groups import follow_up_in_words, groups_of
 
 __all__ = ["GrayTest", "gray_test"]
 

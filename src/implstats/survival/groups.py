@@ -23,7 +23,6 @@ __all__ = [
     "listed",
     "name_of",
     "one_event",
-    "several",
     "write",
 ]
 
@@ -60,13 +59,6 @@ class Group:
     def median_follow_up(self) -> float:
         """Half would have been followed at least as long, had nobody had the event; NaN if it is not reached."""
         return crossing(self.follow_up.time, self.follow_up.survival, 0.5)
-
-
-def several(columns: Hashable | Sequence[Hashable] | None) -> tuple[Hashable, ...]:
-    """Return one column, a list of them or none as a tuple."""
-    if columns is None:
-        return ()
-    return tuple(columns) if isinstance(columns, list | tuple) else (columns,)
 
 
 def one_event(frame: pd.DataFrame, roles: SpellRoles, missing: str, faults: Faults) -> Spells:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, TypeAlias
 
@@ -17,6 +18,7 @@ from implstats.design.spells import Spells
 from implstats.errors import DataError
 from implstats.results import Result, lock
 from implstats.survival.hazard_words import in_strata
+from implstats.survival.times import asked as asked_times
 
 __all__ = ["Fitted", "HazardProfiles"]
 
@@ -78,16 +80,22 @@ class HazardProfiles(Result):
                 "frailty: survival depends on the group's own hazard ratio, of which a profile says nothing; "
                 "fit with cluster= or strata= in its place"
             )
+        if self.call.get("patient_weights") is not None:
+            raise DataError(
+                f"patient_weights={_check.show(self.call['patient_weights'])}: the baseline's error takes rows for "
+                "whole ones, which weighted patients are not; survival_curves(weights=) shows their survival, "
+                "predict() has hazard ratios"
+            )
         made = baseline.baseline(self.model, self._state, self.fit.beta * self.model.scale)
         lock(made)
         return made
 
-    def survival_at(self, profile: pd.DataFrame, times: Any, *, level: float = 0.95) -> pd.DataFrame:
+    def survival_at(self, profile: Any, times: Any, *, level: float = 0.95) -> pd.DataFrame:
         """Return the share without the event of each profile at some times, with intervals symmetric in its logarithm.
 
         Parameters
         ----------
-        profile : pandas.DataFrame
+        profile : mapping of column to value, or DataFrame
             One row a profile: columns of the terms, and of the strata; without the strata, each profile in every one.
         times : number or list of numbers
             In the unit of the duration, up to the last time of the stratum.
@@ -109,9 +117,8 @@ class HazardProfiles(Result):
                 f"cause={_check.show(self.call['cause'])}: other causes end spells too, so that its hazard alone gives "
                 "no share of them; see cumulative_incidence, and incidence_at() of fit_fine_gray"
             )
-        asked = np.array(_check.at(times, "times"))
-        if asked[0] < 0:
-            raise DataError(f"times={_check.show(asked[0])}: negative; time counts from the start")
+        asked = asked_times(times)
+        profile = pd.DataFrame([dict(profile)]) if isinstance(profile, Mapping) else profile
         half = special.ndtri(0.5 + _check.level(level) / 2)
         frame, strata = in_strata(self.spells, self.call["strata"], _check.frame(profile, "profile"))
         for stratum in np.unique(strata):

@@ -12,16 +12,18 @@ from numpy.typing import NDArray
 from implstats import _check
 from implstats._core import frailty
 from implstats._core.evalue import e_value, risk_ratio
+from implstats.design.frames import first_rows, several
 from implstats.design.spells import Spells
 from implstats.errors import DataError
-from implstats.survival.groups import listed, several
+from implstats.survival.groups import listed
 
 if TYPE_CHECKING:
     from implstats.survival.hazards import CoxResult
 
 __all__ = ["FEW_CLUSTERS", "FEW_EVENTS", "bases", "header", "in_strata", "recurrence_in_words", "with_e_values"]
 
-FEW_EVENTS, FEW_CLUSTERS = 10, 30
+# Simulated: with 30 clusters robust intervals cover 91 to 92 %, with 50 some 93, with 100 94 to 95.
+FEW_EVENTS, FEW_CLUSTERS = 10, 50
 TIES = {"efron": "Efron's ties", "breslow": "Breslow's ties", "exact": "exact discrete likelihood"}
 
 
@@ -123,6 +125,8 @@ def _weights(result: CoxResult) -> list[str]:
     weight = result.spells.weight
     if not result.spells.weighted:
         return []
+    if result.weighs_patients:
+        return [_patient_weights(result)]
     line = f"weights sum to {weight.sum():.6g}"
     if result.robust is not None:
         return [line]
@@ -130,13 +134,25 @@ def _weights(result: CoxResult) -> list[str]:
     return [f"{line}: standard errors take them for counts of rows" + ("" if whole else "; others need cluster=")]
 
 
+def _patient_weights(result: CoxResult) -> str:
+    """Return how many the weights leave (Kish 1965)."""
+    found, call = result.spells, result.call
+    w = found.weight[first_rows(found.person)]
+    who = "rows" if call["id"] is None else f"{call['id']}s"
+    return (
+        f"{who} weighted by {call['patient_weights']}, effective number {w.sum() ** 2 / (w @ w):.1f} of {len(w)}; "
+        "standard errors take the weights as known"
+    )
+
+
 def _together(result: CoxResult) -> list[str]:
     """Return what was done about rows that hang together, or what was left undone."""
     found, call, fit = result.spells, result.call, result.fit
     if result.robust is not None:
         number = len(found.clusters)
-        line = f"standard errors are robust, from {number} clusters ({call['cluster']})"
-        few = f"; with fewer than {FEW_CLUSTERS} they come out too small" if number < FEW_CLUSTERS else ""
+        of = "rows" if call["cluster"] is None and call["id"] is None else call["cluster"] or call["id"]
+        line = f"standard errors are robust, from {number} clusters ({of})"
+        few = f"; with {FEW_CLUSTERS} or fewer they come out too small" if number <= FEW_CLUSTERS else ""
         return [line + few]
     if isinstance(fit, frailty.Fit):
         line = f"gamma frailty of {call['frailty']} ({len(found.clusters)} groups): variance {fit.theta:.4g}"

@@ -100,6 +100,11 @@ class CoxResult(HazardProfiles):
         return penalty
 
     @property
+    def weighs_patients(self) -> bool:
+        """Whether patients count more or less than once, so that the likelihood is none of the sample's."""
+        return self.call["patient_weights"] is not None
+
+    @property
     def params(self) -> pd.Series:
         """The log hazard ratios."""
         return pd.Series(self.fit.beta.copy(), index=list(self.terms), name="estimate")
@@ -139,7 +144,7 @@ class CoxResult(HazardProfiles):
         _check.flag("hazard_ratio", hazard_ratio)
         error = np.sqrt(np.diag(self._covariance))
         labels = {"term": list(self.terms), "reference": list(self.references.values())}
-        if self.robust is not None:
+        if self.robust is not None and not self.weighs_patients:
             labels["std_error_naive"] = np.sqrt(np.diag(self.fit.vcov)).tolist()
         no_df = np.full(len(error), np.inf)
         out = Estimates({}, "", labels, self.fit.beta, error, no_df, tests=True, level=level).tidy()
@@ -168,8 +173,8 @@ class CoxResult(HazardProfiles):
         """Return one row a test of all terms together: are all coefficients 0?
 
         Likelihood ratio and score test take rows to be independent; with clusters the Wald test does not, and a robust
-        score test stands beside it. With frailty the first row tests its variance, of which 0 is the smallest
-        possible: the p-value is half that of chi-square on 1 df.
+        score test stands beside it; with patient_weights these two alone are given. With frailty the first row tests
+        its variance, of which 0 is the smallest possible: the p-value is half that of chi-square on 1 df.
         """
         rows, p = [], float(len(self.terms))
         fit = self.fit
@@ -177,17 +182,23 @@ class CoxResult(HazardProfiles):
             rows.append(("frailty variance", fit.statistic, 1.0, fit.p_value))
         elif isinstance(fit, firth.Fit):
             rows.append(_chi_square("penalised likelihood ratio", 2 * (fit.penalised - fit.null_penalised), p))
-        else:
+        elif not self.weighs_patients:
             rows.append(_chi_square("likelihood ratio", 2 * (fit.loglik - fit.null_loglik), fit.parameters))
-        wald = float(fit.beta @ np.linalg.pinv(self._covariance, rcond=1e-12, hermitian=True) @ fit.beta)
-        # Fewer clusters than terms leave some of their combinations without a variance.
-        known = p if self.robust is None else min(p, len(self.spells.clusters))
-        rows.append(_chi_square("Wald", wald, known))
+        # Scores add up to 0 over clusters, so fewer of them than terms leave combinations without a variance.
+        clusters = math.inf if self.robust is None else len(self.spells.clusters)
+        rows.append(_chi_square("Wald", self._wald(), min(p, clusters - 1)))
         if isinstance(fit, cox.Fit) and not fit.penalty.any():
-            rows.append(_chi_square("score", fit.score_statistic, p))
+            if not self.weighs_patients:
+                rows.append(_chi_square("score", fit.score_statistic, p))
             if self.robust is not None:
-                rows.append(_chi_square("robust score", self._robust_score, known))
+                rows.append(_chi_square("robust score", self._robust_score, min(p, clusters)))
         return pd.DataFrame(rows, columns=["test", "statistic", "df", "p_value"])
+
+    def _wald(self) -> float:
+        # In standard errors, since a covariance in the units of the terms may look singular.
+        error = np.sqrt(np.diag(self._covariance))
+        z, correlation = self.fit.beta / error, self._covariance / np.outer(error, error)
+        return float(z @ np.linalg.pinv(correlation, rcond=1e-12, hermitian=True) @ z)
 
     @cached_property
     def _robust_score(self) -> float:
@@ -219,8 +230,8 @@ class CoxResult(HazardProfiles):
             "events_per_parameter": self.events / p,
             "loglik": self.loglik,
             "loglik_null": self.null_loglik,
-            "aic": 2 * self._degrees - 2 * self.loglik,
-            "likelihood_ratio": tests.loc[first, "statistic"],
+            "aic": math.nan if self.weighs_patients else 2 * self._degrees - 2 * self.loglik,
+            "likelihood_ratio": math.nan if self.weighs_patients else tests.loc[first, "statistic"],
             "wald": tests.loc["Wald", "statistic"],
             "score": tests["statistic"].get("score", math.nan),
             "concordance": self._concordance.estimate,
@@ -260,6 +271,11 @@ class CoxResult(HazardProfiles):
         transform : {"km", "log", "identity", "rank"}
             The scale of time on which a change would be linear: 1 - Kaplan-Meier, log time, time, or its rank.
         """
+        if self.weighs_patients:
+            raise DataError(
+                "proportional_hazards: not defined with patient_weights=; look at "
+                "residuals('scaled_schoenfeld'), or fit without them"
+            )
         return proportional(self.spells, self.happened, self.model, self._state, self.fit.beta, self.call, transform)
 
     def residuals(self, kind: str = "martingale") -> pd.DataFrame:

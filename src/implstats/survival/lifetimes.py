@@ -22,6 +22,8 @@ from implstats.results import Estimates, Result, Sample, lock
 from implstats.survival.hazard_words import FEW_CLUSTERS, FEW_EVENTS, recurrence_in_words
 from implstats.survival.profiles import beside, profiles_of, references
 from implstats.survival.shapes import shape_in_words
+from implstats.survival.times import asked as asked_times
+from implstats.survival.times import round_times
 
 __all__ = ["ParametricResult"]
 
@@ -201,8 +203,8 @@ class ParametricResult(Result):
         profile : mapping of column to value, or DataFrame, optional
             Whose; by default one whose numbers are the mean of the rows, and who is an equal share of every level of a
             category.
-        times : number or list of numbers
-            In the unit of the duration; `extrapolated` marks those beyond the last time seen.
+        times : number or list of numbers, optional
+            In the unit of the duration, by default round ones; `extrapolated` marks those beyond the last time seen.
         level : float
             Level of the intervals, between 0 and 1.
         """
@@ -279,9 +281,7 @@ class ParametricResult(Result):
 
     def _at(self, profile: Any, times: Any) -> tuple[pd.DataFrame, Floats, Floats, Floats]:
         """Return profiles, times, and for every pair the centred columns and u."""
-        asked = np.array(_check.at(times, "times"))
-        if asked[0] < 0:
-            raise DataError(f"times={_check.show(asked[0])}: negative; time counts from the start")
+        asked = np.array(round_times(self._last)) if times is None else asked_times(times)
         frame, X = self._profiles(profile)
         rows = np.repeat(X, len(asked), axis=0)
         with np.errstate(divide="ignore"):
@@ -350,7 +350,7 @@ class ParametricResult(Result):
             lines.append("rows are at risk from their entry on: the model holds for those who get that far")
         if self.robust is not None:
             number = len(self.spells.clusters)
-            few = f"; with fewer than {FEW_CLUSTERS} they come out too small" if number < FEW_CLUSTERS else ""
+            few = f"; with {FEW_CLUSTERS} or fewer they come out too small" if number <= FEW_CLUSTERS else ""
             lines.append(f"standard errors are robust, from {number} clusters ({self.call['cluster']}){few}")
         lines += recurrence_in_words(self.spells, self.call["id"], self.spells.event > 0)
         return [*lines, *self.spells.notes, *self.sample.in_words(), self.convergence.message]

@@ -15,10 +15,11 @@ from implstats import _check
 from implstats._check import Faults
 from implstats._core.events import Comparison, compare, quadratic, weigh
 from implstats._core.events import trend as along
+from implstats.design.frames import several
 from implstats.design.spells import SpellRoles, Spells
 from implstats.errors import DataError
 from implstats.results import Result, Sample, frozen
-from implstats.survival.groups import name_of, one_event, several
+from implstats.survival.groups import name_of, one_event
 
 __all__ = ["LogRank", "logrank"]
 
@@ -222,15 +223,15 @@ def _powers(
         faults.add("weights", weights, "a column, and this test knows no case weights: it weighs event times", remedy)
     else:
         faults.ask(_check.one_of, "weights", weights, list(TESTS))
-    given = {"rho": rho, "gamma": gamma}
+    powers = {"rho": 0.0, "gamma": 0.0}
     if weights == "fleming-harrington" and rho is None and gamma is None:
         faults.add("weights", weights, "neither rho= nor gamma= is given", HARRINGTON)
-    for name, value in given.items():
+    for name, value in (("rho", rho), ("gamma", gamma)):
         if value is not None and weights != "fleming-harrington":
             faults.add(name, value, "goes with weights='fleming-harrington'", "leave it out, or say so")
         elif value is not None:
-            faults.ask(_check.number, name, value, least=0, remedy=HARRINGTON)
-    return float(rho or 0), float(gamma or 0)
+            powers[name] = faults.ask(_check.number, name, value, least=0, remedy=HARRINGTON) or 0.0
+    return powers["rho"], powers["gamma"]
 
 
 def _scores(trend: Any, groups: Sequence[Any], faults: Faults) -> Floats | None:

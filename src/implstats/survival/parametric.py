@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy import optimize
 
 from implstats import _check
 from implstats._check import Faults
@@ -29,6 +30,8 @@ DISTRIBUTIONS = ("weibull", "log-normal", "log-logistic", "spline")
 DF = 3
 # A standard error, in scales of the distribution per standard deviation of its column, that makes one look twice.
 UNSURE = 3.0
+# Rows that are looked at first for a line through all.
+FEW = 1000
 
 
 def fit_parametric(
@@ -166,13 +169,40 @@ def _fitted(found: Spells, times: Times, distribution: str, df: int) -> tuple[Fa
 
 
 def _check_spread(found: Spells, times: Times, asked: str) -> None:
-    """Refuse events at one known time that no row outlasts: the narrower the distribution, the likelier they are."""
+    """Refuse rows that all agree with one time: the narrower the distribution, the likelier they are.
+
+    Known times are those of all events and the last of all rows; intervals, such as no row's excludes one time, or one
+    line in the terms.
+    """
     ended = np.isfinite(times.upper)
-    last = times.upper[ended].max()
+    last, unknown = times.upper[ended].max(), "how far times spread cannot be told"
     if (times.lower[ended] == last).all() and times.lower.max() == last:
         when = _check.show(float(found.exit[ended][0]))
         what = "the only event is" if ended.sum() == 1 else f"all {int(ended.sum())} events are"
-        raise DataError(f"{asked}: {what} at {when}, the last time of all rows; how far times spread cannot be told")
+        raise DataError(f"{asked}: {what} at {when}, the last time of all rows; {unknown}")
+    if (times.lower[ended] == times.upper[ended]).all():
+        return
+    # A few rows mostly tell that no line passes through them all.
+    if all(_one_line(found.X[:rows], times.lower[:rows], times.upper[:rows]) for rows in (FEW, len(found.X))):
+        line, remedy = (", given the terms,", "use fewer terms, or ") if found.names else ("", "")
+        remedy += "report the share that was still active at each visit"
+        raise DataError(f"{asked}: one time{line} lies within what is known of every row; {unknown}; {remedy}")
+
+
+def _one_line(X: Floats, lower: Floats, upper: Floats) -> bool:
+    """Return whether some line in the columns passes between both ends of every row, or through them."""
+    rows = np.column_stack(
+        [(X - X.mean(axis=0)) / np.where(np.ptp(X, axis=0) > 0, X.std(axis=0), 1.0), np.ones(len(X))]
+    )
+    above, below = np.isfinite(lower), np.isfinite(upper)
+    found = optimize.linprog(
+        np.zeros(rows.shape[1]),
+        A_ub=np.vstack([-rows[above], rows[below]]),
+        b_ub=np.concatenate([-lower[above], upper[below]]),
+        bounds=(None, None),
+        method="highs",
+    )
+    return bool(found.status == 0)
 
 
 def _remedy(distribution: str) -> str:

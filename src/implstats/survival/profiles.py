@@ -53,8 +53,9 @@ def no_finite_estimate(found: Spells, events: int, error: ConvergenceError, reme
     if columns is None:
         return error
     names = [found.names[j] for j in columns]
+    counted = f"{events} event{'s' * (events != 1)}"
     return ConvergenceError(
-        f"{', '.join(map(_check.show, names))}: no finite estimate{'s' * (len(names) > 1)}; with {events} events the "
+        f"{', '.join(map(_check.show, names))}: no finite estimate{'s' * (len(names) > 1)}; with {counted} the "
         f"likelihood rises for ever, as where one group has all the events or none; {remedy}",
         {**error.record, "terms": names},
     )

@@ -124,6 +124,10 @@ def proportional(
     test, groups = ScoreTest(model, state, g), _columns_of_terms(found.names)
     answers = [test.test(columns) for columns in groups.values()]
     answers.append(test.test(range(len(found.names))))
+    if answers[-1][1] == 0:
+        raise DataError(
+            "proportional_hazards: events at one time, or too few of them, say nothing of a change over time"
+        )
     row, values = schoenfeld(model, state)
     inverse = np.linalg.inv(state.information) / np.outer(model.scale, model.scale)
     return ProportionalHazards(
