@@ -73,7 +73,7 @@ def test_run_prints_the_answer_and_the_folder(tmp_path: Path, study: Any) -> Non
     )
     assert parts[5].split("\n")[0].split("  ")[0] == "outcome"
     assert len(parts[5].split("\n")) == 5
-    assert parts[6] == f"The report and everything behind it: {Path('results') / 'report.md'}\n"
+    assert parts[6] == f"The report and everything behind it: {Path('results') / 'report.html'}\n"
     assert (tmp_path / "results" / "report.md").is_file()
 
 
@@ -151,7 +151,7 @@ def test_a_plan_of_survival_analyses(tmp_path: Path, capsys: pytest.CaptureFixtu
         "Programmes that stopped",
         "Of 150 programmes, 75 stopped (43 of 80 in early, 32 of 70 in late); the other 75 had not when last seen.",
     ]
-    assert told[-1] == f"The report and everything behind it: {out / 'report.md'}\n"
+    assert told[-1] == f"The report and everything behind it: {out / 'report.html'}\n"
     plan.write_text(plan.read_text(encoding="utf-8").replace('by = "era"', 'by = "eras"'), encoding="utf-8")
     assert command.main(["run", str(plan), "--out", str(tmp_path / "again")]) == 2
     assert capsys.readouterr() == (

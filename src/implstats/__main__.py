@@ -64,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser(
         "run",
         help="carry out a plan: tables, pictures and a report in a folder",
-        description="Check a plan whole, fit its models, and write tables, pictures and report.md to a folder. "
+        description="Check a plan whole, fit its models, and write tables, pictures and report.html to a folder. "
         "The folder appears when everything is written; of a plan of many cells, each is written when it is done.",
         epilog=ENDS,
     )
@@ -106,7 +106,7 @@ def _run(asked: argparse.Namespace) -> int:
 
     how = {"workers": asked.workers, "resume": asked.resume, "cluster": asked.cluster}
     done = carry_out(asked.plan, out=asked.out, **how, told=said("cells"))
-    print(f"{done.on_screen()}\n\nThe report and everything behind it: {Path(asked.out) / 'report.md'}")
+    print(f"{done.on_screen()}\n\nThe report and everything behind it: {Path(asked.out) / 'report.html'}")
     errors = done.errors
     if not errors:
         return DONE

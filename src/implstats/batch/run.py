@@ -78,10 +78,10 @@ def run_plan(
     Returns
     -------
     pathlib.Path
-        The folder. `report.md` is for readers; `comparison.csv` has one row an outcome, time and cohort at full
-        precision; OUTCOME_*.csv and NAME_*.csv what each model and each survival analysis says; `*.json` the results;
-        `manifest.json` plan, versions and hashes. Of a batch, `cells.csv` has one row a quantity of each cell,
-        `pooled.csv` one an effect over the sites, and `cells/` one file a cell.
+        The folder. `report.html` is for readers, `report.md` the same as text; `comparison.csv` has one row an outcome,
+        time and cohort at full precision; OUTCOME_*.csv and NAME_*.csv what each model and each survival analysis says;
+        `*.json` the results; `manifest.json` plan, versions and hashes. Of a batch, `cells.csv` has one row a quantity
+        of each cell, `pooled.csv` one an effect over the sites, and `cells/` one file a cell.
 
     Raises
     ------
