@@ -351,3 +351,8 @@ def test_times_go_by_the_name_of_their_argument() -> None:
 def test_times_are_those_given(value: list[int]) -> None:
     assert _check.at(value) == sorted({float(v) for v in value})
     assert _check.at(_check.at(value)) == _check.at(value)
+
+
+def test_few_clusters_are_said_up_to_fifty() -> None:
+    assert _check.few_clusters(50) == "; with 50 or fewer they come out too small"
+    assert _check.few_clusters(51) == ""

@@ -15,6 +15,7 @@ __all__ = [
     "Faults",
     "at",
     "columns",
+    "few_clusters",
     "flag",
     "frame",
     "generator",
@@ -28,6 +29,8 @@ __all__ = [
 ]
 
 SHOWN = 3
+# Simulated: with 30 clusters robust intervals cover 91 to 92 %, with 50 some 93, with 100 94 to 95.
+FEW_CLUSTERS = 50
 
 
 def show(value: object) -> str:
@@ -61,6 +64,11 @@ def rows(labels: Iterable[Hashable]) -> str:
     head = ", ".join(show(v) for v in found[:SHOWN])
     more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
     return f"{'row' if len(found) == 1 else 'rows'} {head}{more}"
+
+
+def few_clusters(number: int) -> str:
+    """Return what is to be said behind robust standard errors of so many clusters; nothing if they are many."""
+    return f"; with {FEW_CLUSTERS} or fewer they come out too small" if number <= FEW_CLUSTERS else ""
 
 
 class Faults:

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from implstats import _check
 from implstats.batch.comparison_answers import fixed, joined
 from implstats.batch.survival_answers import Model, SurvivalAnswers, short
 from implstats.survival import RMST
 from implstats.survival.groups import entry_in_words, follow_up_in_words
-from implstats.survival.hazard_words import FEW_CLUSTERS, FEW_EVENTS, bases
+from implstats.survival.hazard_words import FEW_EVENTS, bases
 
 __all__ = ["Words", "percent", "ratio"]
 
@@ -293,9 +294,9 @@ class Words:
             f"Shares and their comparisons take {self.rows} of one {name} for independent; if they are alike, these "
             "intervals are too narrow."
         ]
-        if asked.cluster is not None and self.found.models and k <= FEW_CLUSTERS:
+        if asked.cluster is not None and self.found.models and k <= _check.FEW_CLUSTERS:
             few = f"Intervals of ratios rest on {k} groups of {self.rows} ({name})"
-            said.append(f"{few}: with {FEW_CLUSTERS} or fewer they tend to come out too narrow.")
+            said.append(f"{few}: with {_check.FEW_CLUSTERS} or fewer they tend to come out too narrow.")
         return said
 
     def _follow_up(self) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from implstats import _check
 from implstats.errors import ConvergenceError
 from implstats.results import frozen, intervals
 
@@ -17,8 +18,6 @@ __all__ = ["Counts", "LogRates", "log_rates"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
-
-FEW_CLUSTERS = 30
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -120,8 +119,7 @@ def log_rates(counts: Counts, method: str) -> LogRates:
                 cluster = counts.cluster[used]
                 number = len(np.unique(cluster))
                 df, options = number - 1, {"cov_type": "cluster", "cov_kwds": {"groups": cluster}}
-                few = f"; with fewer than {FEW_CLUSTERS} they come out too small" if number < FEW_CLUSTERS else ""
-                more = f", from {number} clusters{few}"
+                more = f", from {number} clusters{_check.few_clusters(number)}"
             found = model.fit(tol=1e-12, maxiter=200, **options)
     k = len(columns)
     estimate, V = np.asarray(found.params)[:k], np.asarray(found.cov_params())[:k, :k]

@@ -19,7 +19,7 @@ from implstats.design.spells import SpellRoles, Spells, spells
 from implstats.errors import DataError
 from implstats.results import Estimates, Result, Sample, intervals, lock
 from implstats.survival.binomial import LINKS, BinomialFit, fit_counts, hazard_of, rate_of, slope_of
-from implstats.survival.hazard_words import FEW_CLUSTERS, FEW_EVENTS, recurrence_in_words
+from implstats.survival.hazard_words import FEW_EVENTS, recurrence_in_words
 from implstats.survival.periods import (
     BASELINES,
     Baseline,
@@ -282,7 +282,7 @@ class DiscreteHazardResult(Result):
         clusters = len(self.spells.clusters)
         if self.spells.cluster is None:
             return recurrence_in_words(self.spells, self.call["id"], self.spells.event > 0)
-        few = f"; with {FEW_CLUSTERS} or fewer they come out too small" if clusters <= FEW_CLUSTERS else ""
+        few = _check.few_clusters(clusters)
         return [f"standard errors are cluster-robust (Lin and Wei's sandwich), {clusters} clusters{few}"]
 
 

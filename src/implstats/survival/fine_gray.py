@@ -21,8 +21,8 @@ from implstats.errors import ConvergenceError, DataError
 from implstats.results import Estimates, Result, Sample, intervals, lock
 from implstats.survival.competing import asks_for_censored, cause_of
 from implstats.survival.groups import listed
-from implstats.survival.hazard_words import FEW_CLUSTERS, FEW_EVENTS
-from implstats.survival.profiles import no_finite_estimate, references, same_for_everybody
+from implstats.survival.hazard_words import FEW_EVENTS
+from implstats.survival.profiles import log_hazards, no_finite_estimate, references, same_for_everybody
 from implstats.survival.times import asked
 
 __all__ = ["FineGrayResult", "fit_fine_gray"]
@@ -149,11 +149,7 @@ class FineGrayResult(Result):
         _check.flag("hazard_ratio", hazard_ratio)
         frame = self.augment().drop(columns="log_hazard") if newdata is None else _check.frame(newdata, "newdata")
         X = (self.spells.X if newdata is None else self.spells.rows_of(frame)) - self.fit.sets.shift
-        estimate, error = X @ self.fit.beta, np.sqrt(np.einsum("np,pq,nq->n", X, self.fit.vcov, X))
-        low, high = intervals(estimate, error, np.full(len(X), np.inf), level)
-        if hazard_ratio:
-            estimate, error, low, high = np.exp(estimate), np.exp(estimate) * error, np.exp(low), np.exp(high)
-        return frame.assign(estimate=estimate, std_error=error, conf_low=low, conf_high=high)
+        return frame.assign(**log_hazards(X, self.fit.beta, self.fit.vcov, level, ratio=hazard_ratio))
 
     def baseline(self) -> pd.DataFrame:
         """Return one row a time of the cause: the cumulative subdistribution hazard where every column has its mean."""
@@ -224,8 +220,7 @@ class FineGrayResult(Result):
         if self.spells.cluster is None:
             return said
         k = len(self.spells.clusters)
-        few = f"; with {FEW_CLUSTERS} or fewer they come out too small" if k <= FEW_CLUSTERS else ""
-        return f"{said}, from {k} clusters ({self.call['cluster']}){few}"
+        return f"{said}, from {k} clusters ({self.call['cluster']}){_check.few_clusters(k)}"
 
 
 def _kind(found: Spells, cause: Any) -> NDArray[np.intp]:

@@ -18,6 +18,7 @@ from implstats.design.spells import Spells
 from implstats.errors import DataError
 from implstats.results import Result, lock
 from implstats.survival.hazard_words import in_strata
+from implstats.survival.profiles import log_hazards
 from implstats.survival.times import asked as asked_times
 
 __all__ = ["Fitted", "HazardProfiles"]
@@ -64,12 +65,7 @@ class HazardProfiles(Result):
         _check.flag("hazard_ratio", hazard_ratio)
         frame = None if newdata is None else _check.frame(newdata, "newdata")
         X = (self.spells.X if frame is None else self.spells.rows_of(frame)) - self.spells.X.mean(axis=0)
-        error = np.sqrt(np.einsum("np,pq,nq->n", X, self._covariance, X))
-        half = special.ndtri(0.5 + _check.level(level) / 2) * error
-        estimate = X @ self.fit.beta
-        parts = {"estimate": estimate, "std_error": error, "conf_low": estimate - half, "conf_high": estimate + half}
-        if hazard_ratio:
-            parts = {k: np.exp(v) if k != "std_error" else v * np.exp(estimate) for k, v in parts.items()}
+        parts = log_hazards(X, self.fit.beta, self._covariance, level, ratio=hazard_ratio)
         out = self.augment().iloc[:, : len(self.spells.roles)] if frame is None else frame.copy()
         return out.assign(**parts)
 

@@ -19,7 +19,7 @@ from implstats._core.parametric import Family, Fit, Spline, Times
 from implstats.design.spells import Spells
 from implstats.errors import DataError
 from implstats.results import Estimates, Result, Sample, lock
-from implstats.survival.hazard_words import FEW_CLUSTERS, FEW_EVENTS, recurrence_in_words
+from implstats.survival.hazard_words import FEW_EVENTS, recurrence_in_words
 from implstats.survival.profiles import beside, profiles_of, references
 from implstats.survival.shapes import shape_in_words
 from implstats.survival.times import asked as asked_times
@@ -350,7 +350,7 @@ class ParametricResult(Result):
             lines.append("rows are at risk from their entry on: the model holds for those who get that far")
         if self.robust is not None:
             number = len(self.spells.clusters)
-            few = f"; with {FEW_CLUSTERS} or fewer they come out too small" if number <= FEW_CLUSTERS else ""
+            few = _check.few_clusters(number)
             lines.append(f"standard errors are robust, from {number} clusters ({self.call['cluster']}){few}")
         lines += recurrence_in_words(self.spells, self.call["id"], self.spells.event > 0)
         return [*lines, *self.spells.notes, *self.sample.in_words(), self.convergence.message]

@@ -13,10 +13,12 @@ from implstats import _check
 from implstats._check import Faults
 from implstats.design.spells import Spells
 from implstats.errors import ConvergenceError, DataError
+from implstats.results import intervals
 from implstats.survival.hazard_words import bases
 
 __all__ = [
     "beside",
+    "log_hazards",
     "no_finite_estimate",
     "one_kind_of_event",
     "profiles_of",
@@ -80,6 +82,15 @@ def profiles_of(found: Spells, profile: Any) -> tuple[pd.DataFrame, Floats]:
         return frame, found.rows_of(frame)
     average = np.zeros(0) if found.encoding is None else found.encoding.average()
     return pd.DataFrame(index=[0]), average[None, :]
+
+
+def log_hazards(X: Floats, beta: Floats, vcov: Floats, level: float, *, ratio: bool) -> dict[str, Floats]:
+    """Return the log hazard ratios X b (or hazard ratios) with standard errors and normal intervals, as columns."""
+    estimate, error = X @ beta, np.sqrt(np.einsum("np,pq,nq->n", X, vcov, X))
+    low, high = intervals(estimate, error, np.full(len(X), np.inf), level)
+    if ratio:
+        estimate, error, low, high = np.exp(estimate), np.exp(estimate) * error, np.exp(low), np.exp(high)
+    return {"estimate": estimate, "std_error": error, "conf_low": low, "conf_high": high}
 
 
 def beside(frame: pd.DataFrame, asked: Any, name: str, columns: Mapping[str, Any]) -> pd.DataFrame:
