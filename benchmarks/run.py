@@ -2,7 +2,8 @@
 
 Writes benchmarks/results.json and, where README.md has the two markers, a table between them; `--only` puts its rows in
 the place of those that this machine measured before. R comes from Debian's r-cran-lme4, r-cran-nlme, r-cran-survival
-and r-cran-jsonlite. Programs take turns within a row, one process each; ratios are of medians.
+and r-cran-jsonlite; for the batches also r-cran-lmertest, r-cran-pbkrtest and r-cran-emmeans. Programs take turns
+within a row, one process each; ratios are of medians.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import batch_rows
 import growth_rows
 import numpy as np
 import survival_rows
@@ -46,6 +48,7 @@ ROWS: dict[str, Callable[[int, Path], list[dict[str, Any]]]] = {
     "import": imports,
     **growth_rows.ROWS,
     **survival_rows.ROWS,
+    **batch_rows.ROWS,
 }
 
 

@@ -165,6 +165,7 @@ def test_an_analysis_without_a_model_is_3(tmp_path: Path, capsys: pytest.Capture
     rows = ["years,stopped,era", "1,1,a", "2,0,b", "3,1,a", "4,1,a", "5,0,b", "6,0,b", "7,0,b"]
     (tmp_path / "seven.csv").write_text("\n".join(rows), encoding="utf-8")
     (tmp_path / "plan.toml").write_text(
+        "[privacy]\nmin_count = 1\n"
         '[[survival]]\nname = "Seven"\nfile = "seven.csv"\nduration = "years"\nevent = "stopped"\nat = [2]\n'
         'by = "era"\n',
         encoding="utf-8",

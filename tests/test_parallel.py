@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from functools import partial
+from multiprocessing import get_context
 from typing import Any
 
 import numpy as np
@@ -144,3 +146,40 @@ def test_a_cluster_takes_distributed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(DataError, match=r"cluster='tcp://a:1': needs distributed; pip install 'implstats\[cluster\]'"):
         list(_parallel.finished(abs, [(1,)], 1, "tcp://a:1"))
+
+
+def test_workers_that_were_started_beforehand_have_the_module() -> None:
+    with _parallel.starting("zipapp", 2):
+        pass
+    assert any(_parallel.run(lambda _: "zipapp" in sys.modules, [(k,) for k in range(8)], 2))
+    assert "zipapp" not in sys.modules
+
+
+def test_to_start_workers_beforehand_hides_no_error_and_adds_none() -> None:
+    with pytest.raises(DataError, match="bad plan"), _parallel.starting("json", 2):
+        raise DataError("bad plan")
+    with _parallel.starting("there_is_no_such_module", 2):
+        pass
+    assert _parallel.run(abs, [(-1,), (2,)], 2) == [1, 2]
+
+
+def test_what_dies_in_a_process_of_its_own_takes_nothing_with_it() -> None:
+    def dies() -> int:
+        os.kill(os.getpid(), signal.SIGSEGV)
+        return 0
+
+    with pytest.raises(_parallel.LostError):
+        _parallel.apart(os.getpid, dies)
+    first, second = _parallel.apart(os.getpid, os.getpid)
+    assert first == second != os.getpid()
+    with pytest.raises(ValueError, match="invalid literal"):
+        _parallel.apart(partial(int, "x"))
+
+
+def test_a_daemon_makes_the_calls_itself() -> None:
+    with get_context("spawn").Pool(1) as pool:
+        assert pool.apply(own_process)
+
+
+def own_process() -> bool:
+    return _parallel.apart(os.getpid) == [os.getpid()]

@@ -51,6 +51,14 @@ def test_types_follow_the_cells(write):
     assert frame["empty"].isna().all()
 
 
+def test_what_no_number_can_hold_stays_text(write):
+    frame = read_data(write("id,far,digits,x\n99999999999999999999,1e400,٣,1e99\n99999999999999999998,1,4,2\n"))
+    assert frame["id"].tolist() == ["99999999999999999999", "99999999999999999998"]
+    assert frame["far"].tolist() == ["1e400", "1"]
+    assert frame["digits"].tolist() == ["٣", "4"]
+    assert frame["x"].tolist() == [1e99, 2.0]
+
+
 def test_separator_decimal_quotes_and_byte_order_mark(write):
     text = '\ufeffid;bsi;note\r\n1;1,5;"a; b"\r\n\r\n2;-0,25;"line\nbreak"\r\n'
     frame = read_data(write(text), separator=";", decimal=",")

@@ -792,3 +792,61 @@ class TestKeeping:
         row = two.glance().iloc[0]
         assert (row["n"], row["patients"], row["rows"]) == (2, 50, 400)
         assert row["converged"]
+
+
+# Beside cohorts: weights, scores, a change of circumstances
+
+
+@pytest.fixture(scope="module")
+def richer(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the frame with a weight, a score and a time of change for every patient."""
+    who, source = frame["patient"].unique(), np.random.default_rng(2)
+    parts = {"weight": source.uniform(0.5, 2, len(who)), "support": source.integers(1, 8, len(who))}
+    more = frame.assign(**{k: frame["patient"].map(dict(zip(who, v, strict=True))) for k, v in parts.items()})
+    change = frame["patient"].map(dict(zip(who, source.integers(1, 17, len(who)), strict=True)))
+    return more.assign(changed=change.where(frame["cohort"] == "before", 0))
+
+
+def test_weighted_patients_are_those_of_the_models(richer: pd.DataFrame) -> None:
+    study = compare(richer, patient_weights="weight", df="normal", model="growth", shape="linear")
+    for name, better in study.outcomes.items():
+        fit = ist.fit_growth(
+            richer, outcome=name, better=better, shape="linear", patient_weights="weight", method="ml", **ROLES
+        )
+        gap = fit.effect_sizes([12, 18]).tidy().query("quantity == 'difference'")
+        mine = study.tidy().query("outcome == @name")
+        np.testing.assert_allclose(mine["d_difference"], gap["estimate"], rtol=1e-12)
+        np.testing.assert_allclose(mine["d_difference_low"], gap["conf_low"], rtol=1e-12)
+    assert "fitted by maximum likelihood with patients weighted by weight, its standard errors" in study.methods()
+    with pytest.raises(DataError, match="overall: not defined with patient_weights=; fit without them"):
+        study.overall(draws=20, rng=1)
+
+
+def test_auto_takes_a_growth_model_for_scores_and_interruptions(richer: pd.DataFrame) -> None:
+    study = compare(richer, moderators=["support"])
+    assert {choice.model for choice in study.choices.values()} == {"growth"}
+    assert study.models() == [
+        "score and skill: growth model (visits as categories), because change was asked to depend on support, which it "
+        "cannot in an MMRM"
+    ]
+    own = ist.fit_growth(richer, outcome="score", better="lower", moderators="support", **ROLES)
+    pd.testing.assert_frame_equal(study.fits["score"].moderation().tidy(), own.moderation().tidy())
+    study = compare(richer, interruption="changed")
+    assert "because an interruption by changed was asked for, which an MMRM has not" in study.models()[0]
+    assert "; from changed on, a patient has a level and a slope of its own, which effects leave out" in study.methods()
+    own = ist.fit_growth(richer, outcome="score", better="lower", interruption="changed", **ROLES)
+    pd.testing.assert_frame_equal(study.fits["score"].interruption().tidy(), own.interruption().tidy())
+
+
+def test_what_weights_and_an_mmrm_do_not_go_with(richer: pd.DataFrame) -> None:
+    with pytest.raises(DataError) as caught:
+        compare(richer, patient_weights="weight", groups="site", model="mmrm", moderators="support")
+    assert str(caught.value).split("\n") == [
+        "groups='site': not with patient_weights=; leave one of the two out",
+        "df='kenward-roger': not defined with patient_weights=, whose standard errors come from the spread between "
+        "patients; say df='normal'",
+        "model='mmrm': an MMRM has no random effects, and groups='site' asks for them; say model='growth', or leave "
+        "groups= out",
+        "model='mmrm': an MMRM has no scores that change depends on, and moderators='support' asks for them; say "
+        "model='growth', or leave moderators= out",
+    ]

@@ -104,7 +104,7 @@ _ROOMS = {
         "simulate_programmes",
         "simulate_visits",
     ),
-    "batch": ("run_plan",),
+    "batch": ("RunComparison", "compare_runs", "run_plan"),
 }
 _HOME = {name: room for room, names in _ROOMS.items() for name in names}
 

@@ -1,4 +1,6 @@
 from implstats import plot as plot
+from implstats.batch import RunComparison as RunComparison
+from implstats.batch import compare_runs as compare_runs
 from implstats.batch import run_plan as run_plan
 from implstats.change import ReliableChange as ReliableChange
 from implstats.change import reliable_change as reliable_change

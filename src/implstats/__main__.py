@@ -1,4 +1,4 @@
-"""The command `implstats`: run a plan, check one, or copy an example to start from."""
+"""The command `implstats`: run a plan, check one, compare two runs, or copy an example to start from."""
 
 from __future__ import annotations
 
@@ -14,10 +14,16 @@ from implstats import __version__
 __all__ = ["main"]
 
 DONE, UNEXPECTED, BAD, SOME_FAILED = 0, 1, 2, 3
+# As `diff` of files has it: whatever keeps two runs from being compared is 2.
+SAME, MOVED, TROUBLE = 0, 1, 2
 
 ENDS = """
 exit status: 0 done, 1 an unexpected error, 2 a bad plan, bad data or bad usage, 3 an outcome or a cell that could not
 be analysed (the others stand)
+"""
+
+ENDS_OF_DIFF = """
+exit status: 0 nothing moved, 1 something moved, 2 the two cannot be compared
 """
 
 
@@ -32,7 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0 done, 1 an unexpected error, 2 a bad plan, bad data or bad usage, 3 an outcome that could not be analysed.
+        0 done, 1 an unexpected error, 2 a bad plan, bad data or bad usage, 3 an outcome that could not be analysed. Of
+        `diff`: 0 nothing moved, 1 something moved, 2 the two cannot be compared.
     """
     try:
         asked = _parser().parse_args(argv)
@@ -46,9 +53,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         status: int = asked.do(asked)
     except KeyboardInterrupt as stop:
-        return _complain(f"stopped; {_stays(stop)}", UNEXPECTED)
+        return _complain(f"stopped; {_stays(stop)}", asked.trouble)
     except Exception as error:
-        return _complain(*_told(error))
+        return _complain(*_told(error, asked.trouble))
     return status
 
 
@@ -59,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=ENDS,
     )
     parser.add_argument("--version", action="version", version=f"implstats {__version__}")
+    parser.set_defaults(trouble=UNEXPECTED)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     run = commands.add_parser(
@@ -88,6 +96,24 @@ def _parser() -> argparse.ArgumentParser:
     )
     check.add_argument("plan", metavar="PLAN.toml", help="the plan")
     check.set_defaults(do=_check)
+
+    diff = commands.add_parser(
+        "diff",
+        help="compare two runs: which answers moved, and why",
+        description="Say which answers moved between two runs, and whether data, plan or version did it.",
+        epilog=ENDS_OF_DIFF,
+    )
+    diff.add_argument("old", metavar="OLD", help="the folder of a run")
+    diff.add_argument("new", metavar="NEW", help="the folder of a later one")
+    diff.add_argument("--out", metavar="FILE.csv", help="write every move to a table; no other file is overwritten")
+    diff.add_argument(
+        "--tolerance",
+        type=float,
+        default=1e-6,
+        metavar="X",
+        help="what counts as the same, in halves of an interval's width (%(default)g)",
+    )
+    diff.set_defaults(do=_diff, trouble=TROUBLE)
 
     example = commands.add_parser(
         "example",
@@ -121,6 +147,16 @@ def _check(asked: argparse.Namespace) -> int:
     return SOME_FAILED if checked.faults else DONE
 
 
+def _diff(asked: argparse.Namespace) -> int:
+    from implstats.batch.diff import compare_runs, write_moves
+
+    found = compare_runs(asked.old, asked.new, tolerance=asked.tolerance)
+    if asked.out is not None:
+        write_moves(found, asked.out)
+    print(found)
+    return SAME if found.same else MOVED
+
+
 def _example(asked: argparse.Namespace) -> int:
     from implstats.errors import PlanError
     from implstats.examples import example_files
@@ -138,7 +174,7 @@ def _example(asked: argparse.Namespace) -> int:
     return DONE
 
 
-def _told(error: Exception) -> tuple[str, int]:
+def _told(error: Exception, unexpected: int) -> tuple[str, int]:
     """Return what to say of an error, and the exit status."""
     from implstats.errors import ConvergenceError, DataError, PlanError
 
@@ -148,8 +184,8 @@ def _told(error: Exception) -> tuple[str, int]:
         return str(error), SOME_FAILED
     if isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename else ""
-        return f"{where}{error.strerror}; {_stays(error)}", UNEXPECTED
-    return f"unexpected {type(error).__name__}: {error}; {_stays(error)}. Please report this", UNEXPECTED
+        return f"{where}{error.strerror}; {_stays(error)}", unexpected
+    return f"unexpected {type(error).__name__}: {error}; {_stays(error)}. Please report this", unexpected
 
 
 def _stays(error: BaseException) -> str:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from implstats import _check, tables
 
-__all__ = ["COLUMNS", "SCHEMA", "Estimates", "Result", "Sample", "frozen", "intervals", "lock"]
+__all__ = ["COLUMNS", "SCHEMA", "Estimates", "Result", "Sample", "by_column", "frozen", "intervals", "lock"]
 
 SCHEMA = 1
 
@@ -231,6 +231,37 @@ COLUMNS: Mapping[str, str] = MappingProxyType(
         "prediction_high": "upper end of that interval",
         "moderator": "score (or level of a category) on which the change over time may depend",
         "value": "its value",
+        "moved": "what is not the same in two runs: estimate, interval, n, status, appeared, ... (in glance: cells)",
+        "why": "why: data, plan, version, several, nothing known, cannot be told",
+        "shift": "new minus old estimate, in halves of the width of the old interval",
+        "estimate_old": "estimate of the old run",
+        "estimate_new": "estimate of the new run",
+        "conf_low_old": "lower end of the interval in the old run",
+        "conf_low_new": "lower end of the interval in the new run",
+        "conf_high_old": "upper end of the interval in the old run",
+        "conf_high_new": "upper end of the interval in the new run",
+        "n_old": "n in the old run (over all sites: their number)",
+        "n_new": "n in the new run (over all sites: their number)",
+        "n_reference_old": "n_reference in the old run",
+        "n_reference_new": "n_reference in the new run",
+        "events_old": "events in the old run",
+        "events_new": "events in the new run",
+        "p_corrected_old": "corrected p-value in the old run",
+        "p_corrected_new": "corrected p-value in the new run",
+        "status_old": "status of a cell in the old run",
+        "status_new": "status of a cell in the new run",
+        "cells_old": "cells of the old run (of a study: tables of an outcome)",
+        "cells_new": "cells of the new run",
+        "appeared": "cells that only the new run has",
+        "disappeared": "cells that only the old run has",
+        "by_data": "cells that moved as the data changed",
+        "by_plan": "cells that moved as the plan changed",
+        "by_version": "cells that moved as the version changed",
+        "by_several": "cells that moved as several of these changed",
+        "by_nothing": "cells that moved though none of these changed",
+        "untold": "cells of which that cannot be told",
+        "looks_old": "looks at the data that the old run's folder knows of",
+        "looks_new": "looks at the data that the new run's folder knows of",
     }
 )
 
@@ -347,13 +378,24 @@ class Result(ABC):
         self.__dict__.update(state)
 
 
+def by_column(labels: Any) -> dict[str, tuple[Any, ...]]:
+    """Return labels, one mapping a row or a DataFrame, as column -> one value a row."""
+    if isinstance(labels, list):
+        return {name: tuple(row[name] for row in labels) for name in next(iter(labels), ())}
+    return {name: tuple(values) for name, values in dict(labels).items()}
+
+
 def lock(value: Any) -> None:
     """Make every array within a value read-only, through tuples, mappings and dataclasses; lists hold plain values."""
+    if isinstance(value, str | int | float):
+        return
     if isinstance(value, np.ndarray):
         value.setflags(write=False)
     elif isinstance(value, tuple):
         for item in value:
-            lock(item)
+            # The labels of rows and levels are many, and plain.
+            if not isinstance(item, str | int | float):
+                lock(item)
     elif isinstance(value, Mapping):
         for item in value.values():
             lock(item)
@@ -416,7 +458,7 @@ class Estimates(Result):
     ----------
     title : str
         The question that the table answers, with the unit.
-    labels : mapping of column to tuple (given as a DataFrame)
+    labels : mapping of column to tuple (given as a DataFrame, or as one mapping a row)
         What each row is about.
     estimate, std_error, df : numpy.ndarray
         One value a row.
@@ -440,20 +482,18 @@ class Estimates(Result):
     def __post_init__(self) -> None:
         for name in ("estimate", "std_error", "df"):
             object.__setattr__(self, name, frozen(getattr(self, name), float))
-        object.__setattr__(self, "labels", {c: tuple(values) for c, values in dict(self.labels).items()})
+        object.__setattr__(self, "labels", by_column(self.labels))
         object.__setattr__(self, "call", dict(self.call))
 
     def tidy(self, *, level: float | None = None) -> pd.DataFrame:  # type: ignore[override]
         """Return one row an estimate, with intervals at `level` (default: the level asked for when it was made)."""
         low, high = intervals(self.estimate, self.std_error, self.df, self.level if level is None else level)
-        out = pd.DataFrame(self.labels)
-        out["estimate"], out["std_error"], out["df"] = self.estimate, self.std_error, self.df
+        columns = {**self.labels, "estimate": self.estimate, "std_error": self.std_error, "df": self.df}
         if self.tests:
             with np.errstate(divide="ignore", invalid="ignore"):
-                out["statistic"] = self.estimate / self.std_error
-            out["p_value"] = p_values(out["statistic"].to_numpy(), self.df)
-        out["conf_low"], out["conf_high"] = low, high
-        return out
+                statistic = self.estimate / self.std_error
+            columns |= {"statistic": statistic, "p_value": p_values(statistic, self.df)}
+        return pd.DataFrame({**columns, "conf_low": low, "conf_high": high})
 
     def header(self) -> list[str]:
         """Return the title and the notes."""

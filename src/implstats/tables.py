@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 __all__ = [
+    "is_few",
     "latex",
     "plain",
     "read_tables",
@@ -49,6 +50,11 @@ def plain(value: Any) -> Any:
     if isinstance(value, pd.Timestamp):
         return value.isoformat()
     return str(value)
+
+
+def is_few(count: Any, least: int) -> bool:
+    """Return whether a count tells of somebody, but of fewer than `least`; one that is missing or 0 tells of nobody."""
+    return isinstance(count, int | float | np.integer) and not isinstance(count, bool) and bool(0 < count < least)
 
 
 def read_tables(record: Mapping[str, Any]) -> dict[str, pd.DataFrame]:

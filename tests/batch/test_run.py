@@ -105,11 +105,7 @@ def test_the_manifest_tells_what_was_done(done: tuple[Plan, Path]) -> None:
     table = example_files("reorganisation")[0].read_bytes()
     (source,) = told["inputs"]
     assert source["sha256"] == hashlib.sha256(table).hexdigest()
-    assert (source["name"], source["bytes"], source["rows"]) == (
-        "reorganisation.csv",
-        len(table),
-        388,
-    )
+    assert (source["name"], source["bytes"]) == ("reorganisation.csv", len(table))
     assert told["plan"]["as_read"] == done[0].record
     assert told["seed"] == 2017
     assert told["schema"] == 1
@@ -171,6 +167,7 @@ def test_the_same_seed_gives_the_same_files(done: tuple[Plan, Path], tmp_path: P
     first, second = manifest(done[1]), manifest(again)
     assert first.pop("started")
     assert second.pop("started")
+    assert first["looks"][0].pop("first") <= second["looks"][0].pop("first")
     assert first == second
     assert [
         f for f in sorted(names(again) - {"manifest.json"}) if (again / f).read_bytes() != (done[1] / f).read_bytes()

@@ -110,7 +110,7 @@ BAD = [
      S + "reference={'era': 'erly'}: no row of 'era' has 'erly'; did you mean 'early'?"),
     ('by = "era"', 'frailty = "site"\ncluster = "site"',
      S + "frailty='site': does not go with cluster: both say how rows hang together; leave one out"),
-    ('by = "era"', 'cluster = "alone"', S + "cluster='alone': one group only ('x'); leave it out"),
+    ('by = "era"', 'cluster = "alone"', S + "cluster='alone': one group only ('1'); leave it out"),
     ('["support"]', '["suport"]', S + "terms='suport': no such column; did you mean 'support'?"),
     ('["support"]', '"support + bs(programme, df=7)"',
      S + "terms='support + bs(programme, df=7)': 8 parameters for 7 events; use fewer terms, or penalty = 'firth'"),
@@ -169,7 +169,7 @@ def test_what_would_be_run(tmp_path: Path) -> None:
         "survival Stopping: programmes.csv, 12 of 13 rows; 7 stopped",
         "share without the event at 2, 5 years, by era (early, late)",
         "Cox model: support; 1 parameter, 7 events per parameter, below 10",
-        "survival Causes: programmes.csv, 12 of 13 rows; 2 joined another, 7 stopped",
+        "survival Causes: programmes.csv, 12 of 13 rows; under 5 joined another, 7 stopped",
         "incidence of each cause at 2 years",
     ]
 

@@ -32,6 +32,9 @@ TEN = pd.DataFrame(
     }
 )
 PLAN = """\
+[privacy]
+min_count = 1
+
 [[survival]]
 name = "S"
 file = "t.csv"
@@ -460,7 +463,7 @@ def test_what_cannot_be_computed_is_a_reason(tmp_path: Path, monkeypatch: pytest
     assert set(found.errors) == {"S, log-rank test", "S, unadjusted Cox model", "S, adjusted Cox model"}
     text = report(tmp_path)
     assert "\n- There is no log-rank test: the data do not say.\n" in text
-    assert "not known here" not in text
+    assert "a version for" not in text
     assert "80 % of rows in before" in text
     assert "What goes with it" not in text
 

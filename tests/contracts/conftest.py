@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import inspect
 import pkgutil
+import tempfile
 from collections.abc import Callable
 from functools import cache
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -211,6 +213,20 @@ def _power(hostile: bool) -> Any:
     return ist.power(scenario, n=20, replicates=4, rng=1)
 
 
+def _runs(hostile: bool) -> Any:
+    """Return what moved between two runs of a plan of raters' agreement at one site."""
+    scores = {"case": [1, 1, 2, 2, 3, 3], "rater": ["a", "b"] * 3, "score": [1, 2, 4, 4, 6, 5]}
+    plan = '[batch]\nby = "site"\nlevel = 0.95\n[[batch.analysis]]\nname = "agreement"\nkind = "ratings"\n'
+    plan += 'file = "ratings.csv"\nitem = "case"\nrater = "rater"\nscore = "score"\n'
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        pd.DataFrame(scores).assign(site=HOSTILE if hostile else "x").to_csv(folder / "ratings.csv", index=False)
+        for run, level in (("old", "0.95"), ("new", "0.9")):
+            (folder / "plan.toml").write_text(plan.replace("0.95", level), encoding="utf-8")
+            ist.run_plan(folder / "plan.toml", out=folder / run)
+        return ist.compare_runs(folder / "old", folder / "new")
+
+
 # A new Result needs one line here: its name, and how to make one from the bundled example.
 EXAMPLES: dict[str, Callable[[bool], Any]] = {
     "Agreement": lambda hostile: _ratings(hostile, "krippendorff_alpha", metric="ordinal", draws=50, rng=1),
@@ -252,6 +268,7 @@ EXAMPLES: dict[str, Callable[[bool], Any]] = {
     ),
     "PlaceboChanges": lambda hostile: _dated(hostile, "placebo_changes"),
     "PowerCurve": _power,
+    "RunComparison": _runs,
     "RMST": lambda hostile: ist.rmst(_spells(hostile), **_survival(hostile)),
     "Resampled": lambda hostile: _bootstrap(hostile).effect_sizes(36),
     "RatingProfile": lambda hostile: _ratings(hostile, "rating_profile"),

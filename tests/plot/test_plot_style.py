@@ -15,6 +15,8 @@ import pytest
 from matplotlib import pyplot
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import TextPath
 
 import implstats as ist
 from implstats import plot
@@ -71,6 +73,16 @@ def test_every_colour_stands_out_from_white_paper() -> None:
 
     # Blue, vermillion and green, which most studies use, pass the 3 : 1 that graphics need.
     assert [c for c in style.COLOURS[:3] if 1.05 / (luminance(c) + 0.05) < 3] == []
+
+
+@pytest.mark.parametrize("bold", [False, True])
+def test_the_width_of_a_text_is_that_of_its_letters(bold: bool) -> None:
+    font = FontProperties(weight="bold" if bold else "normal")
+    for text in ("−0.55 [−0.60, −0.50]", "a next programme", "Ørsted (½) j&S@", "  set in"):
+        extents = TextPath((0, 0), text, size=8, prop=font).get_extents()
+        assert style.text_width(text, 8, bold=bold) == pytest.approx(extents.width, rel=1e-12)
+    assert style.text_width("short\nlonger line", 8) == style.text_width("longer line", 8)
+    assert style.text_width(" \n", 8) == 0.0
 
 
 def test_dollars_are_drawn_not_read() -> None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from implstats._core.cox import Model, State, products
 
@@ -89,7 +89,7 @@ class ScoreTest:
             return np.nan, 0, np.nan
         along = vectors[:, kept].T @ (self.score[list(columns)][used] / scale[used])
         statistic, df = float(np.sum(along**2 / values[kept])), int(kept.sum())
-        return statistic, df, float(stats.chi2.sf(statistic, df))
+        return statistic, df, float(special.chdtrc(df, statistic))
 
 
 def _information(model: Model, state: State, weight: Floats) -> Floats:

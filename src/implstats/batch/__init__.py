@@ -3,6 +3,7 @@
 from implstats.batch.check import Checked, check_plan
 from implstats.batch.comparison import Analysis, Comparison, Roles
 from implstats.batch.data import Data
+from implstats.batch.diff import RunComparison, compare_runs
 from implstats.batch.plan import Plan, read_plan
 from implstats.batch.run import run_plan
 from implstats.batch.survival import Survival
@@ -14,8 +15,10 @@ __all__ = [
     "Data",
     "Plan",
     "Roles",
+    "RunComparison",
     "Survival",
     "check_plan",
+    "compare_runs",
     "read_plan",
     "run_plan",
 ]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from importlib.util import find_spec
@@ -14,23 +14,28 @@ from typing import Any
 
 import pandas as pd
 
-from implstats import _check
+from implstats import _check, _parallel
 from implstats.batch.blocks import Figure
-from implstats.batch.cells import Cells, cells_of
+from implstats.batch.cell_pictures import ENDINGS
+from implstats.batch.cells import BASELINE, Cell, Cells, cells_of
 from implstats.batch.cells_check import checked
 from implstats.batch.cells_report import BatchWords, contents_of_batch, report_of_batch
 from implstats.batch.folder import digest, file_names, versions, write_csv
 from implstats.batch.gathered import WORDS, Gathered, Pool, gather
+from implstats.batch.looks import Look, Looks, look_at, looks_in
+from implstats.batch.made_of import fingerprint, source_of
 from implstats.batch.many import Batch
 from implstats.batch.page import page
 from implstats.batch.plan import Plan
 from implstats.batch.store import FIGURES, Store, find_store, written
-from implstats.batch.work import carried_out, failed
+from implstats.batch.work import DRAWN, carried_out, failed
 from implstats.errors import ImplstatsError
 from implstats.results import SCHEMA
 
 __all__ = ["BatchRun", "Told", "carry_out_batch"]
 
+# What is no question to the data: names, and what concerns pictures and small numbers.
+UNASKED = ("analysis", "site", "figures", "min_count")
 Told = Callable[[int, int], None]
 
 
@@ -72,13 +77,17 @@ def carry_out_batch(
     """Write every cell to its own file as soon as it is done, then all of them to one table."""
     workers = _check.whole("workers", workers, remedy="1 does all work in this process")
     started = datetime.now(UTC).isoformat(timespec="seconds")
-    cells = cells_of(plan, batch)
-    wanted = {cell.key: cell for cell in cells.cells}
-    store = find_store(out)
-    known = {key: store.get(cell) for key, cell in wanted.items()} if resume else {}
-    todo = [cell for key, cell in wanted.items() if (known.get(key) or {}).get("status") != "done"]
-    wrong = checked(todo, of=len(wanted))
-    record = {"schema": SCHEMA, "started": started, **_of_plan(plan, batch, cells)}
+    with _parallel.starting("implstats.batch.work", workers, cluster):
+        cells = cells_of(plan, batch)
+        plan = replace(plan, labels=cells.labels)
+        wanted = {cell.key: cell for cell in cells.cells}
+        store = find_store(out)
+        known = {key: store.get(cell) for key, cell in wanted.items()} if resume else {}
+        todo = [cell for key, cell in wanted.items() if not _is_done(store, cell, known.get(key) or {})]
+        about = _of_plan(plan, batch, cells)
+        looks = looks_in(store.folder, _look(batch, cells, about["sources"], started))
+    wrong = checked(todo, len(wanted), workers, cluster)
+    record = {"schema": SCHEMA, "started": started, **about, "looks": looks.records()}
     with _told_what_stays(store, cells):
         store.open()
         store.manifest(record)
@@ -86,8 +95,31 @@ def carry_out_batch(
             if cell.key in wrong:
                 store.put(cell, failed(cell, wrong[cell.key]))
         for cell, answer in carried_out([c for c in todo if c.key not in wrong], workers, cluster, told):
-            store.put(cell, answer)
-        return _gathered(plan, batch, cells, store, record)
+            _keep(store, cell, dict(answer))
+        return _gathered(plan, batch, cells, store, looks, record)
+
+
+def _keep(store: Store, cell: Cell, record: dict[str, Any]) -> None:
+    """Write the pictures of a cell, then its record: where that is there, they are."""
+    for name, content in record.pop(DRAWN, {}).items():
+        written(store.folder / FIGURES / f"{cell.stem}_{name}", partial(_put, content))
+    store.put(cell, record)
+
+
+def _put(content: bytes, path: Path) -> None:
+    path.write_bytes(content)
+
+
+def _is_done(store: Store, cell: Cell, record: Mapping[str, Any]) -> bool:
+    """Return whether an earlier run has left the answer of a cell with all its pictures."""
+    there = all((store.folder / FIGURES / file).is_file() for file in _pictures(cell, record))
+    return record.get("status") == "done" and there
+
+
+def _pictures(cell: Cell, record: Mapping[str, Any]) -> list[str]:
+    """Return the files of a cell's pictures."""
+    names = [name for name, why in record.get("pictures", {}).items() if not why]
+    return [f"{cell.stem}_{name}.{ending}" for name in names for ending in ENDINGS]
 
 
 @contextmanager
@@ -101,7 +133,9 @@ def _told_what_stays(store: Store, cells: Cells) -> Iterator[None]:
         raise
 
 
-def _gathered(plan: Plan, batch: Batch, cells: Cells, store: Store, record: Mapping[str, Any]) -> BatchRun:
+def _gathered(
+    plan: Plan, batch: Batch, cells: Cells, store: Store, looks: Looks, record: Mapping[str, Any]
+) -> BatchRun:
     """Rebuild tables, pictures, report and manifest from the files of the cells."""
     store.keep(list(cells.cells))
     records = [
@@ -111,8 +145,10 @@ def _gathered(plan: Plan, batch: Batch, cells: Cells, store: Store, record: Mapp
     for name, table in (("cells", found.table), ("pooled", found.pooled())):
         written(store.folder / f"{name}.csv", partial(write_csv, table))
     _parquet(found.table, store.folder / "cells.parquet")
-    words = BatchWords(plan, batch, found, cells.sds)
-    drawn = _draw(words, store.folder / FIGURES) if batch.figures == "summary" else []
+    words = BatchWords(plan, batch, found, cells.sds, looks)
+    drawn = _draw(words, store.folder / FIGURES) if plan.figures != "none" else []
+    own = [file for cell, known in zip(cells.cells, records, strict=True) for file in _pictures(cell, known)]
+    _clear(store.folder / FIGURES, {*own, *(f"{Path(f.name).name}.{end}" for f in drawn for end in ENDINGS)})
     blocks = contents_of_batch(words, drawn, cells.without_site)
     store.text("report.md", report_of_batch(plan, blocks))
     store.text("report.html", page(store.folder, plan, blocks))
@@ -122,15 +158,35 @@ def _gathered(plan: Plan, batch: Batch, cells: Cells, store: Store, record: Mapp
 
 
 def _of_plan(plan: Plan, batch: Batch, cells: Cells) -> dict[str, Any]:
-    files = {plan.where(one.data): None for one in batch.analyses}
+    digests = {path: digest(path) for path in dict.fromkeys(plan.where(one.data) for one in batch.analyses)}
     return {
         "versions": versions(),
         "system": platform.platform(),
-        "inputs": [digest(path) for path in files],
-        "plan": {"file": plan.path.name if plan.path else None, "as_read": plan.record or asdict(batch)},
+        "inputs": list(digests.values()),
+        "sources": {one.name: source_of(one.data, digests[plan.where(one.data)]["sha256"]) for one in batch.analyses},
+        "plan": {"file": plan.path.name if plan.path else None, "as_read": plan.record or _spelled(plan, batch)},
+        "family": list(batch.family),
         "sd": cells.sds,
-        "rows_without_site": cells.without_site,
+        "rows_without_site": plan.privacy.row(cells.without_site, cells.without_site),
     }
+
+
+def _look(batch: Batch, cells: Cells, sources: Mapping[str, Any], started: str) -> Look:
+    """Return what this run asks, whatever its analyses and sites are called, for the history of its folder."""
+    asked = {}
+    for cell in cells.cells:
+        name, outcome = cell.asked["analysis"], cell.asked["outcome"]
+        own = {k: v for k, v in cell.asked.items() if k not in UNASKED}
+        if own.get("sd_source") == BASELINE:
+            own["sd"] = BASELINE
+        asked[name, outcome] = own | {"by": batch.by, "read": sources[name]["read"]}
+    family = sorted(fingerprint(one) for (name, _), one in asked.items() if name in batch.family)
+    return look_at(sources.values(), asked.values(), family, started)
+
+
+def _spelled(plan: Plan, batch: Batch) -> dict[str, Any]:
+    """Return a plan that was made in Python as a file would write it."""
+    return {"figures": plan.figures, "privacy": asdict(plan.privacy), **asdict(batch)}
 
 
 def _parquet(table: pd.DataFrame, path: Path) -> None:
@@ -142,17 +198,19 @@ def _parquet(table: pd.DataFrame, path: Path) -> None:
     written(path, lambda part: table.astype(kinds).to_parquet(part, index=False))
 
 
+def _clear(folder: Path, wanted: Set[str]) -> None:
+    """Take away pictures of earlier data or plans."""
+    for file in folder.iterdir():
+        if file.name not in wanted:
+            file.unlink()
+
+
 def _draw(words: BatchWords, folder: Path) -> list[Figure]:
-    """Draw a forest of the sites for every effect of the family, of several times at the last; older ones go."""
+    """Draw a forest of the sites for every effect of the family, of several times at the last."""
     family = words.batch.family
     last = {_effect(pool): pool for pool in words.found.pools if pool.place["analysis"] in family}
     names = file_names(last)
-    made = [_forest(pool, names[effect], words, folder) for effect, pool in last.items()]
-    drawn = {f"{figure.name}.{ending}" for figure in made if not figure.missing for ending in ("png", "svg")}
-    for file in folder.iterdir():
-        if f"{FIGURES}/{file.name}" not in drawn:
-            file.unlink()
-    return made
+    return [_forest(pool, names[effect], words, folder) for effect, pool in last.items()]
 
 
 def _effect(pool: Pool) -> str:
@@ -173,7 +231,7 @@ def _forest(pool: Pool, name: str, words: BatchWords, folder: Path) -> Figure:
         axes = plot.programmes(pool.combined, labels=labels)
     except ImplstatsError as error:
         return Figure(place, "", str(error))
-    for ending in ("png", "svg"):
+    for ending in ENDINGS:
         written(folder / f"{name}.{ending}", partial(save, axes))
     row = pool.row()
     said = f"{row['estimate']:.2f} ({row['conf_low']:.2f} to {row['conf_high']:.2f}) over {row['sites']} sites"

@@ -6,6 +6,8 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from implstats.tables import is_few
+
 __all__ = [
     "MIN_COUNT",
     "Block",
@@ -22,6 +24,7 @@ __all__ = [
 
 # Fewer people than this could be recognised by those who know the place.
 MIN_COUNT = 5
+UNTOLD = "not told"
 TURNING = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
 
 
@@ -82,12 +85,18 @@ class Table:
     caption : str
         What it shows, with units.
     people : sequence of str
-        Columns that count people; `shown` hides those of 1 to 4.
+        Columns that count people; `shown` hides those of 1 to `least` - 1.
+    balance : sequence of str
+        Columns of which one can be had from the others by subtraction: where one is hidden, so is the first of the
+        others that counts anything, in all rows.
+    least : int
     """
 
     rows: Sequence[Mapping[str, object]]
     caption: str
     people: Sequence[str] = ()
+    balance: Sequence[str] = ()
+    least: int = MIN_COUNT
 
     @property
     def columns(self) -> list[str]:
@@ -101,7 +110,18 @@ class Table:
 
     def shown(self) -> list[list[str]]:
         """Return the cells as readers see them: few people are told as few."""
-        return [[_few(row[c]) if c in self.people else str(row[c]) for c in self.columns] for row in self.rows]
+        few = [[c for c in self.people if is_few(row[c], self.least)] for row in self.rows]
+        untold = {c for row, hidden in zip(self.rows, few, strict=True) for c in self._beside(row, hidden)}
+        return [
+            [f"under {self.least}" if c in hidden else UNTOLD if c in untold else str(row[c]) for c in self.columns]
+            for row, hidden in zip(self.rows, few, strict=True)
+        ]
+
+    def _beside(self, row: Mapping[str, object], hidden: Sequence[str]) -> list[str]:
+        """Return the column that must be hidden too, so that subtraction does not give away the only hidden one."""
+        if len([c for c in self.balance if c in hidden]) != 1:
+            return []
+        return [c for c in self.balance if c not in hidden and row[c]][:1]
 
 
 Block = Heading | Text | Items | Sources | Equations | Figure | Table
@@ -116,7 +136,3 @@ def on_one_line(text: object) -> str:
     """Return text without line breaks, control characters, and those that turn the direction of what follows."""
     words = " ".join(str(text).split())
     return "".join(c for c in words if unicodedata.category(c) != "Cc" and unicodedata.bidirectional(c) not in TURNING)
-
-
-def _few(count: object) -> str:
-    return f"under {MIN_COUNT}" if isinstance(count, int) and 0 < count < MIN_COUNT else str(count)

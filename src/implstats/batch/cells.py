@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -13,20 +11,21 @@ import pandas as pd
 
 from implstats import _check
 from implstats.batch.comparison_check import with_dates
-from implstats.batch.data import read
+from implstats.batch.data import read, readable
 from implstats.batch.folder import file_names
+from implstats.batch.made_of import fingerprint, fingerprint_of_rows, made_of
 from implstats.batch.many import KINDS, Batch, Repeated
 from implstats.batch.plan import Plan
 from implstats.batch.repeated_cohorts import baseline_sd
 from implstats.errors import DataError, PlanError
 from implstats.tables import plain
 
-__all__ = ["ALL", "Cell", "Cells", "cells_of"]
+__all__ = ["ALL", "BASELINE", "Cell", "Cells", "cells_of"]
 
 ALL = "all"
 """The site of a batch that has none."""
-_PATIENTS = ("patient", "id", "item")
-_STAFF = ("groups", "cluster", "frailty", "rater")
+BASELINE = "baseline"
+"""The SD of an outcome that was found in the data of all sites."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,21 +47,29 @@ class Cell:
     masked: tuple[str, ...]
 
     @cached_property
+    def made_of(self) -> dict[str, Any]:
+        """Rows, SD, what is asked and the version, told apart: what of it differs says why an answer moved."""
+        asked = {"asked": self.asked, "masked": self.masked}
+        if self.asked.get("sd_source") == BASELINE:
+            asked["asked"] = {k: v for k, v in self.asked.items() if k != "sd"}
+            return made_of(fingerprint_of_rows(self.frame), asked, self.asked["sd"])
+        return made_of(fingerprint_of_rows(self.frame), asked)
+
+    @cached_property
     def key(self) -> str:
         """A hash of the rows, of what is asked, and of the version: as long as it stays, the answer does."""
-        from implstats import __version__
-
-        told: dict[str, Any] = {"asked": self.asked, "masked": self.masked, "version": __version__}
-        told["columns"] = [[str(name), str(kind)] for name, kind in self.frame.dtypes.items()]
-        digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
-        digest.update(pd.util.hash_pandas_object(self.frame, index=False).to_numpy().tobytes())
-        return digest.hexdigest()
+        return fingerprint(self.made_of)
 
     @property
     def file(self) -> str:
-        """The name of its file, safe whatever site and outcome are called."""
+        """The name of its file."""
+        return f"{self.stem}.json"
+
+    @property
+    def stem(self) -> str:
+        """What the names of its files begin with, safe whatever site and outcome are called."""
         words = " ".join(self.asked[part] for part in ("analysis", "outcome", "site"))
-        return f"{file_names([words])[words]}_{self.key[:16]}.json"
+        return f"{file_names([words])[words]}_{self.key[:16]}"
 
     @property
     def in_words(self) -> str:
@@ -84,12 +91,15 @@ class Cells:
         File -> rows that name no site, and are in no cell.
     names : tuple of str
         What can have a label.
+    labels : mapping
+        Those of the plan, and of columns that have one in their file.
     """
 
     cells: tuple[Cell, ...]
     sds: Mapping[str, float]
     without_site: Mapping[str, int]
     names: tuple[str, ...]
+    labels: Mapping[str, str]
 
 
 def cells_of(plan: Plan, batch: Batch) -> Cells:
@@ -99,6 +109,7 @@ def cells_of(plan: Plan, batch: Batch) -> Cells:
     """
     faults = _check.Faults()
     frames = _frames(plan, batch, faults)
+    plan = replace(plan, labels=readable(frames.values(), plan.labels))
     sds = _sds(batch, frames, faults)
     named = list(batch.outcomes)
     wanted = [(one, name) for one in batch.analyses for name in KINDS[one.kind].outcomes(named, one.options)]
@@ -107,6 +118,9 @@ def cells_of(plan: Plan, batch: Batch) -> Cells:
     for line in dict.fromkeys(wrong):
         faults.say(line)
     _labels(plan, frames, batch, faults)
+    if frames:
+        roles = {"by": batch.by, "cohort": None if batch.roles is None else batch.roles.cohort}
+        plan.privacy.check([name for frame in frames.values() for name in frame.columns], [roles], faults)
     if batch.by is not None:
         for frame in frames.values():
             _check.columns(frame, faults, by=batch.by)
@@ -115,12 +129,12 @@ def cells_of(plan: Plan, batch: Batch) -> Cells:
     sites = {name: _sites(frame, batch.by) for name, frame in frames.items()}
     for (one, outcome), roles in zip(wanted, columns, strict=True):
         needed = list(dict.fromkeys(name for name in roles.values() if name is not None))
-        hidden = _masked(roles, batch.staff)
+        hidden = plan.privacy.hidden(roles, frames[repr(one.data)])
         for site, frame in sites[repr(one.data)].items():
-            asked = _asked(batch, one, outcome, sds) | {"site": site}
+            asked = _asked(batch, one, outcome, sds) | _shown(plan) | {"site": site}
             found.append(Cell(asked, frame[needed], hidden))
     lost = {one.data.file: _nowhere(frames[repr(one.data)], batch.by) for one in batch.analyses}
-    return Cells(tuple(found), sds, {k: n for k, n in lost.items() if n}, tuple(_names(frames, batch)))
+    return Cells(tuple(found), sds, {k: n for k, n in lost.items() if n}, tuple(_names(frames, batch)), plan.labels)
 
 
 def _frames(plan: Plan, batch: Batch, faults: _check.Faults) -> dict[str, pd.DataFrame]:
@@ -135,9 +149,20 @@ def _frames(plan: Plan, batch: Batch, faults: _check.Faults) -> dict[str, pd.Dat
         except PlanError as error:
             faults.take(error)
             continue
-        if KINDS[one.kind].of_outcomes and batch.roles is not None and batch.roles.time in frames[key]:
-            frames[key] = with_dates(frames[key], batch.roles.time, batch.roles.time_unit, faults)
+    for one in batch.analyses:
+        if (frame := frames.get(repr(one.data))) is not None and KINDS[one.kind].of_outcomes:
+            frames[repr(one.data)] = _dated(frame, batch, one, faults)
     return frames
+
+
+def _dated(frame: pd.DataFrame, batch: Batch, one: Repeated, faults: _check.Faults) -> pd.DataFrame:
+    """Return a table with the times of an analysis as dates, if they are counted from dates."""
+    assert batch.roles is not None
+    times: dict[str, str | None] = {"time": batch.roles.time, "interruption": one.options.get("interruption")}
+    for role, name in times.items():
+        if name is not None and name in frame:
+            frame = with_dates(frame, name, batch.roles.time_unit, faults, role)
+    return frame
 
 
 def _columns(
@@ -161,7 +186,16 @@ def _asked(batch: Batch, one: Repeated, outcome: str, sds: Mapping[str, float]) 
     asked: dict[str, Any] = {"analysis": one.name, "kind": one.kind, "outcome": outcome, "options": one.options}
     if KINDS[one.kind].of_outcomes and batch.roles is not None:
         asked |= {"roles": asdict(batch.roles), "better": batch.outcomes[outcome], "sd": sds.get(outcome)}
-    told: dict[str, Any] = plain(asked | {"level": batch.level, "min_count": batch.min_count})
+        asked["sd_source"] = BASELINE if isinstance(batch.sd, str) else "plan"
+    told: dict[str, Any] = plain(asked | {"level": batch.level})
+    return told
+
+
+def _shown(plan: Plan) -> dict[str, Any]:
+    """Return what else an answer depends on: which numbers are told, and its pictures, if every cell has them."""
+    told: dict[str, Any] = {"min_count": plan.privacy.min_count}
+    if plan.figures == "all":
+        told["figures"] = {"individual_lines": plan.privacy.individual_lines, "labels": dict(plan.labels)}
     return told
 
 
@@ -190,6 +224,9 @@ def _sds(batch: Batch, frames: Mapping[str, pd.DataFrame], faults: _check.Faults
 
 def _sites(frame: pd.DataFrame, by: str | None) -> dict[str, pd.DataFrame]:
     """Return site -> its rows, in the order of the sites' names."""
+    frame = frame.copy(deep=False)
+    # What is told beside a table is copied with every column that is taken of it.
+    frame.attrs = {}
     if by is None:
         return {ALL: frame}
     parts = {_word(value): rows for value, rows in frame.groupby(by, sort=False)}
@@ -204,27 +241,20 @@ def _nowhere(frame: pd.DataFrame, by: str | None) -> int:
     return 0 if by is None else int(frame[by].isna().sum())
 
 
-def _masked(roles: Mapping[str, Any], staff: str) -> tuple[str, ...]:
-    """Return the columns that tell patients apart, and those that name staff."""
-    hidden = _PATIENTS + (_STAFF if staff == "masked" else ())
-    return tuple(dict.fromkeys(str(c) for role, c in roles.items() if c is not None and role.split("[")[0] in hidden))
-
-
-def _names(frames: Mapping[str, pd.DataFrame], batch: Batch) -> list[str]:
-    """Return what can have a label: columns, analyses, and values of text."""
+def _names(frames: Mapping[str, pd.DataFrame], batch: Batch, *, all_text: bool = True) -> list[str]:
+    """Return what can have a label: columns, analyses, sites and cohorts, and what else is text."""
     names = [one.name for one in batch.analyses]
+    compared = {batch.by, batch.roles.cohort if batch.roles is not None else None}
     for frame in frames.values():
         names += map(str, frame.columns)
         for column in frame.columns:
-            if not pd.api.types.is_numeric_dtype(frame[column].dtype):
-                names += map(str, frame[column].dropna().unique()[:1000])
-        if batch.by in frame:
-            names += map(_word, frame[batch.by].dropna().unique())
+            if column in compared or (all_text and not pd.api.types.is_numeric_dtype(frame[column].dtype)):
+                names += map(_word, frame[column].dropna().unique()[:1000])
     return names
 
 
 def _labels(plan: Plan, frames: Mapping[str, pd.DataFrame], batch: Batch, faults: _check.Faults) -> None:
-    known = _names(frames, batch)
+    known, offered = _names(frames, batch), _names(frames, batch, all_text=False)
     for name in plan.labels if frames else ():
         if name not in known:
-            faults.say(f"[labels] {name}: neither a column nor a value of one{_check.nearest(name, known)}")
+            faults.say(f"[labels] {name}: neither a column nor a value of one{_check.nearest(name, offered)}")

@@ -54,9 +54,9 @@ def check_batch(plan: Plan, batch: Batch) -> CheckedBatch:
     return CheckedBatch(batch, cells, checked(cells.cells, of=len(cells.cells)))
 
 
-def checked(cells: Sequence[Cell], of: int) -> dict[str, str]:
+def checked(cells: Sequence[Cell], of: int, workers: int = 1, cluster: str | None = None) -> dict[str, str]:
     """Return key -> why a cell cannot be analysed; a PlanError if that is none of all."""
-    wrong = faults(cells)
+    wrong = faults(cells, workers, cluster)
     if len(wrong) == of:
         raise PlanError("\n".join(dict.fromkeys(line for why in wrong.values() for line in why.split("\n"))))
     return wrong

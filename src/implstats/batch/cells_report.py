@@ -12,6 +12,7 @@ from implstats.batch import markdown
 from implstats.batch.blocks import Block, Figure, Heading, Items, Table, Text
 from implstats.batch.comparison_answers import fixed, joined
 from implstats.batch.gathered import Gathered, Pool
+from implstats.batch.looks import Looks
 from implstats.batch.many import Batch
 from implstats.batch.plan import Plan
 from implstats.batch.report import CANNOT_SAY
@@ -22,15 +23,15 @@ FILES = (
     ("cells.csv", "every number of every cell, at full precision, and how its fit ended"),
     ("pooled.csv", "every effect over the sites, with the spread between them"),
     ("cells/", "one file a cell, which a later run with --resume does not make again"),
-    ("manifest.json", "plan, versions, hashes of the data and of every file"),
+    ("manifest.json", "plan, versions, hashes of the data and of every file, and the plans that were run here before"),
 )
 
 
 class BatchWords:
     """What a batch found, in sentences."""
 
-    def __init__(self, plan: Plan, batch: Batch, found: Gathered, sds: Mapping[str, float]) -> None:
-        self.plan, self.batch, self.found, self.sds = plan, batch, found, sds
+    def __init__(self, plan: Plan, batch: Batch, found: Gathered, sds: Mapping[str, float], looks: Looks) -> None:
+        self.plan, self.batch, self.found, self.sds, self.looks = plan, batch, found, sds, looks
 
     def counted(self) -> str:
         """Return how many cells have an answer."""
@@ -47,9 +48,13 @@ class BatchWords:
         if pool.combined is None:
             return f"{head}: not pooled over sites: {pool.error}."
         numbers = f"{fixed(row['estimate'], 2)} ({self.level()} interval {self._ends(row, 'conf')})"
+        who, whom = (self.plan.label(place[k]) for k in ("cohort", "reference"))
         if place["quantity"] == "difference":
-            who, whom = self.plan.label(place["cohort"]), self.plan.label(place["reference"])
-            said = f"at {self.when(place['time'])}, the difference in d of {who} minus {whom} was {numbers} SD"
+            said = (
+                f"at {self.when(place['time'])}{_if(place)}, the difference in d of {who} minus {whom} was {numbers} SD"
+            )
+        elif place["quantity"] == "rmst difference":
+            said = f"the difference in mean time up to {_check.show(place['time'])} of {who} minus {whom} was {numbers}"
         else:
             said = f"the log hazard ratio of {self.plan.label(place['term'])} was {numbers}"
         line = f"{head}: over {row['sites']} sites, {said}"
@@ -66,9 +71,11 @@ class BatchWords:
         """Return what a forest shows, with its unit."""
         place = pool.place
         head = self.plan.label(place["outcome"])
+        who, whom = (self.plan.label(place[k]) for k in ("cohort", "reference"))
         if place["quantity"] == "difference":
-            who, whom = self.plan.label(place["cohort"]), self.plan.label(place["reference"])
-            return f"{head}: difference in d at {self.when(place['time'])}, in SDs ({who} - {whom})"
+            return f"{head}: difference in d at {self.when(place['time'])}{_if(place)}, in SDs ({who} - {whom})"
+        if place["quantity"] == "rmst difference":
+            return f"{head}: difference in mean time up to {_check.show(place['time'])} ({who} - {whom})"
         return f"{head}: log hazard ratio of {self.plan.label(place['term'])}"
 
     def pooled(self) -> list[dict[str, str]]:
@@ -92,6 +99,19 @@ class BatchWords:
             if r["warnings"]
         ]
 
+    def pictures(self) -> list[Block]:
+        """Return which cells have pictures, and where; they stay outside the page, which would grow too long."""
+        parts = ("analysis", "outcome", "site")
+        rows = []
+        for record in self.found.records:
+            if asked := record.get("pictures"):
+                there = joined([name for name, why in asked.items() if not why]) or "none"
+                missing = [f"; no {name}: {why}" for name, why in asked.items() if why]
+                cell = ", ".join(record["asked"][k] for k in parts)
+                rows.append({"Cell": cell, "Pictures": "".join([there, *missing])})
+        told = "They are in the folder figures, under the name that the cell has in the folder cells, as .png and .svg."
+        return [Heading("Pictures of every cell"), Text(told), Table(rows, "Pictures of cells")] if rows else []
+
     def _ends(self, row: Mapping[str, Any], what: str) -> str:
         between = " and " if what == "prediction" else " to "
         return between.join(fixed(row[f"{what}_{end}"], 2) for end in ("low", "high"))
@@ -113,7 +133,7 @@ class BatchWords:
                 "That sites differ does not say why; and sites that take part may differ from those that do not.",
                 "Sites are taken as independent: what they share (staff, a change of law) is in every one of them.",
             ]
-        return lines
+        return [*lines, self.looks.in_words()]
 
     def methods(self) -> list[str]:
         """Return how it was done: SDs, family, pooling, and what is left out."""
@@ -130,10 +150,15 @@ class BatchWords:
             "Benjamini and Hochberg (p_fdr_bh). Other analyses have no corrected p-value.",
             "Effects are pooled over sites with random effects: tau² by Paule and Mandel, intervals by Hartung, Knapp, "
             "Sidik and Jonkman.",
-            f"Numbers of patients below {self.batch.min_count} are left empty. Patients are numbered"
-            + (", and so is staff." if self.batch.staff == "masked" else "; staff is named, as the plan asks."),
+            *self.plan.privacy.in_words(),
         ]
         return lines
+
+
+def _if(place: Mapping[str, Any]) -> str:
+    """Return what is assumed of patients who left, where something is."""
+    delta = place["delta_sd"]
+    return f", if those who left fared {_check.show(delta)} SD worse" if np.isfinite(delta) else ""
 
 
 def _bracketed(row: Mapping[str, Any], what: str) -> str:
@@ -145,9 +170,10 @@ def _bracketed(row: Mapping[str, Any], what: str) -> str:
 def contents_of_batch(words: BatchWords, figures: Sequence[Figure], lost: Mapping[str, int]) -> list[Block]:
     """Return everything under the title: the answer, effects, cells without an answer, and how it was done."""
     found = words.found
-    rows = [f"{count} rows of {file} name no site, and are in no cell." for file, count in lost.items()]
+    few = words.plan.privacy.few
+    rows = [f"{few(count)} rows of {file} name no site, and are in no cell." for file, count in lost.items()]
     made: list[Block] = [Heading("The answer"), Items([words.counted(), *rows, *words.effects()]), *figures]
-    made += [Heading(CANNOT_SAY), Items(words.limits())] if words.limits() else []
+    made += [Heading(CANNOT_SAY), Items(words.limits())]
     if effects := words.pooled():
         level = words.level()
         made += [Heading("Effects over the sites"), Table(effects, f"Mean over the sites, with its {level} interval")]
@@ -156,6 +182,7 @@ def contents_of_batch(words: BatchWords, figures: Sequence[Figure], lost: Mappin
         made += [Heading("Cells without an answer"), Table(failed, "Cells without an answer")]
     if warned := words.warned():
         made += [Heading("Warnings"), Table(warned, "What was warned of while cells were analysed")]
+    made += words.pictures()
     files = [{"File": file, "What": what} for file, what in FILES]
     made += [Heading("Methods"), *map(Text, words.methods())]
     return [*made, Heading("Files"), Table(files, "Files of this folder")]

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
 from implstats import _check
 from implstats.batch.cells_check import CheckedBatch, check_batch
+from implstats.batch.comparison import Comparison
 from implstats.batch.comparison_check import CheckedComparison, check_comparison
-from implstats.batch.data import Data, read
+from implstats.batch.data import Data, read, readable
 from implstats.batch.plan import Plan
+from implstats.batch.survival import Survival
 from implstats.batch.survival_check import CheckedSurvival, check_survival
 from implstats.errors import PlanError
 
@@ -83,19 +85,23 @@ def check_plan(plan: Plan) -> Checked:
         return Checked(plan, None, (), check_batch(plan, plan.batch))
     faults = _check.Faults()
     frames = _frames(plan, faults)
+    plan = replace(plan, labels=readable(frames.values(), plan.labels))
     comparison, survival = None, []
     if plan.comparison is not None and (frame := frames.get(repr(plan.comparison.data))) is not None:
         try:
-            comparison = check_comparison(plan, plan.comparison, frame)
+            comparison = check_comparison(plan, plan.comparison, _without_names(plan, plan.comparison, frame))
         except PlanError as error:
             faults.take(error)
     for asked in plan.survival:
         if (frame := frames.get(repr(asked.data))) is not None:
             try:
-                survival.append(check_survival(plan, asked, frame))
+                survival.append(check_survival(plan, asked, _without_names(plan, asked, frame)))
             except PlanError as error:
                 faults.take(error)
     checked = Checked(plan, comparison, tuple(survival))
+    if frames:
+        known = [name for frame in frames.values() for name in frame.columns]
+        plan.privacy.check(known, [part.asked.columns(part.frame) for part in checked.parts], faults)
     if not faults:
         _labels(checked, faults)
     faults.settle(PlanError)
@@ -116,6 +122,11 @@ def _frames(plan: Plan, faults: _check.Faults) -> dict[str, pd.DataFrame]:
         except PlanError as error:
             faults.take(error)
     return frames
+
+
+def _without_names(plan: Plan, asked: Comparison | Survival, frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the frame in which patients and staff are numbers."""
+    return plan.privacy.masked(asked.columns(frame), frame)
 
 
 def _labels(checked: Checked, faults: _check.Faults) -> None:

@@ -95,7 +95,8 @@ STARI = (
     Asked("27", "approvals, ethics, registration, funding, interests"),
 )
 LEVEL = (
-    Asked("1", "abstract names the levels and the random effects"),
+    Asked("1a", "abstract says that data and analysis have levels"),
+    Asked("1b", "abstract names the levels, and whether intercepts alone or slopes too are random"),
     Asked("2", "why the design and the analysis have levels"),
     Asked("3", "at which level outcome and predictors are measured"),
     Asked("4a", "diagram of the levels"),
@@ -105,13 +106,15 @@ LEVEL = (
     Asked("5c", "patterns of missing values, imbalance", WHO),
     Asked("6a", "equation with random effects", METHODS),
     Asked("6b", "variables and their levels", METHODS),
-    Asked("7", "sample size with ICC or variance partition"),
-    Asked("8", "statistical methods", f"{METHODS}; {BELIEVED}"),
+    Asked("7a", "sample size, with ICC or variance partition and inflation at each level"),
+    Asked("7b", "where the ICC that it rests on comes from"),
+    # The list goes on; what follows could not be read, and nothing is put in its place.
+    Asked("8a", "statistical methods", f"{METHODS}; {BELIEVED}"),
 )
 LISTS = {
     "STROBE, cohort studies": ("von Elm et al. 2007, STROBE: doi 10.1371/journal.pmed.0040296", STROBE),
     "StaRI, implementation studies": ("Pinnock et al. 2017, StaRI: doi 10.1136/bmj.i6795", STARI),
-    "LEVEL, mixed models, items 1 to 8 (to the methods)": (
+    "LEVEL, mixed models, items 1 to 8a (to the methods; later ones are not listed here)": (
         "Monsalves et al. 2020, LEVEL: doi 10.1186/s12874-019-0876-8",
         LEVEL,
     ),

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import pandas as pd
 
 from implstats import _check
 from implstats.batch import kinds
 from implstats.batch.data import DATA, Data
 from implstats.batch.kinds import Kind
+from implstats.batch.repeatable import of_terms
 from implstats.study.choice import DEFAULT_DF, MODELS
 
 __all__ = ["SECTIONS", "Analysis", "Comparison", "Roles", "read_comparison", "read_outcomes", "section"]
@@ -36,6 +39,9 @@ class Analysis:
     shape: str = "auto"
     adjust: Sequence[str] | str | None = None
     groups: Sequence[str] | None = None
+    interruption: str | None = None
+    moderators: Sequence[str] | None = None
+    patient_weights: str | None = None
     margin: float | None = None
     correction: str = "holm"
     sd: str | float = "baseline"
@@ -55,6 +61,17 @@ class Comparison:
     outcomes: Mapping[str, str]
     analysis: Analysis
 
+    def columns(self, frame: pd.DataFrame) -> dict[str, Hashable | None]:
+        """Return role -> column, of what the table has."""
+        found: dict[str, Hashable | None] = {
+            k: getattr(self.roles, k) for k in ("patient", "time", "cohort", "baseline")
+        }
+        found |= {f"outcomes[{k}]": name for k, name in enumerate(self.outcomes)}
+        found |= {k: getattr(self.analysis, k) for k in ("interruption", "patient_weights")}
+        for role in ("groups", "moderators"):
+            found |= {f"{role}[{k}]": name for k, name in enumerate(getattr(self.analysis, role) or ())}
+        return found | of_terms("adjust", self.analysis.adjust, list(frame.columns), _check.Faults())
+
 
 SECTIONS: Mapping[str, Mapping[str, Kind]] = {
     "data": DATA,
@@ -72,6 +89,9 @@ SECTIONS: Mapping[str, Mapping[str, Kind]] = {
         "shape": kinds.word("auto", "linear", "quadratic", "log", "visits"),
         "adjust": kinds.terms,
         "groups": kinds.texts,
+        "interruption": kinds.text,
+        "moderators": kinds.texts,
+        "patient_weights": kinds.text,
         "margin": kinds.above(0),
         "correction": kinds.word("holm", "bonferroni", "fdr_bh", "none"),
         "sd": kinds.word_or_above(0, "baseline", "reference", "own", "model"),
@@ -102,6 +122,8 @@ def read_comparison(
     outcomes = read_outcomes(record.get("outcomes"), faults)
     if faults:
         return None
+    if "patient_weights" in made["analysis"]:
+        made["analysis"].setdefault("df", "normal")
     return Comparison(Data(**data), Roles(**made["roles"]), outcomes, Analysis(**made["analysis"]))
 
 

@@ -175,7 +175,16 @@ class Answers:
             return f"Standardised improvement d of {cohorts}, and their difference, with {self.level} intervals."
         if name == "missingness":
             return f"Share of patients of {cohorts} who were seen, over {time}."
-        return f"Residuals of the model of {self.plan.label(outcome)}: against fitted values, and against the normal."
+        if name == "residuals":
+            return (
+                f"Residuals of the model of {self.plan.label(outcome)}: against fitted values, and against the normal."
+            )
+        if name == "quantiles":
+            return f"Quantiles of the residuals of {self.plan.label(outcome)} against those of the normal, with a band."
+        if name == "coefficients":
+            return f"Fixed effects of the model of {self.plan.label(outcome)}, with {self.level} intervals."
+        group = self.plan.label(name.removeprefix("effects_of_"))
+        return f"How far each {group} lies from the mean of all in {self.plan.label(outcome)}, with 95% intervals."
 
     def on_screen(self) -> str:
         """Return the answer for a terminal: sentences, then the table."""

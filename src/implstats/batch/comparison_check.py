@@ -13,7 +13,7 @@ from implstats.batch.comparison import Comparison
 from implstats.batch.plan import Plan
 from implstats.design import GrowthDesign, rhs
 from implstats.errors import DataError, PlanError
-from implstats.study.choice import Choice, choose, refuse
+from implstats.study.choice import BESIDE, Choice, choose, refuse
 
 __all__ = ["CheckedComparison", "check_comparison", "with_dates"]
 
@@ -79,6 +79,8 @@ def check_comparison(plan: Plan, asked: Comparison, frame: pd.DataFrame) -> Chec
     _columns(asked, frame, faults)
     faults.settle(PlanError)
     frame = with_dates(frame, asked.roles.time, asked.roles.time_unit, faults)
+    if asked.analysis.interruption is not None:
+        frame = with_dates(frame, asked.analysis.interruption, asked.roles.time_unit, faults, "interruption")
     faults.settle(PlanError)
     designs: dict[str, GrowthDesign] = {}
     choices: dict[str, Choice] = {}
@@ -105,9 +107,12 @@ def _columns(comparison: Comparison, frame: pd.DataFrame, faults: _check.Faults)
             faults.add("baseline", roles.baseline, fault, "compare them one by one")
     for name in comparison.outcomes:
         _check.columns(frame, faults, outcomes=name)
-    refuse(asked.model, asked.shape, asked.groups, faults)
+    refuse(asked.model, vars(asked), asked.df, faults)
     for name in asked.groups or ():
         _check.columns(frame, faults, groups=name)
+    for name in asked.moderators or ():
+        _check.columns(frame, faults, moderators=name)
+    _check.columns(frame, faults, interruption=asked.interruption, patient_weights=asked.patient_weights)
     if asked.adjust is not None:
         try:
             rhs.needed_columns(asked.adjust, frame.columns, "adjust")
@@ -115,8 +120,10 @@ def _columns(comparison: Comparison, frame: pd.DataFrame, faults: _check.Faults)
             faults.take(error)
 
 
-def with_dates(frame: pd.DataFrame, time: str, unit: str | None, faults: _check.Faults) -> pd.DataFrame:
-    """Return the frame with the time column as dates, if time is counted from dates."""
+def with_dates(
+    frame: pd.DataFrame, time: str, unit: str | None, faults: _check.Faults, role: str = "time"
+) -> pd.DataFrame:
+    """Return the frame with a column of times as dates, if time is counted from dates."""
     column = frame[time]
     if pd.api.types.is_numeric_dtype(column.dtype):
         return frame
@@ -127,16 +134,19 @@ def with_dates(frame: pd.DataFrame, time: str, unit: str | None, faults: _check.
         # The first line of a file names the columns, so row 0 stands on line 2.
         lines = _check.rows(int(k) + 2 for k in np.flatnonzero(bad.to_numpy())).replace("row", "line", 1)
         fault = f"the column holds text such as {first!r} ({lines})"
-        faults.add("time", time, fault, "write numbers, or dates as YYYY-MM-DD with time_unit")
+        remedy = "write numbers, or dates as YYYY-MM-DD with time_unit"
+        if time in frame.attrs.get("implstats", {}).get("values", {}):
+            remedy = 'these are labels of codes: write labels = "codes" under [data], or the columns that get labels'
+        faults.add(role, time, fault, remedy)
     elif unit is None:
-        faults.add("time", time, "the column holds dates, not numbers", 'write time_unit = "months" under [roles]')
+        faults.add(role, time, "the column holds dates, not numbers", 'write time_unit = "months" under [roles]')
     return frame.assign(**{time: days})
 
 
 def _design(comparison: Comparison, frame: pd.DataFrame, name: str) -> tuple[GrowthDesign, Choice]:
     roles, asked = comparison.roles, comparison.analysis
     columns = {part: getattr(roles, part) for part in ("time", "patient", "cohort", "reference", "baseline")}
-    options = {"shape": asked.shape, "adjust": asked.adjust, "groups": asked.groups, "missing": asked.missing}
+    options = {k: getattr(asked, k) for k in ("shape", "adjust", "groups", "missing", *BESIDE)}
     design, choice = choose(frame, name, asked.model, columns | options | {"time_unit": roles.time_unit})
     faults = _check.Faults()
     for t in asked.at:

@@ -48,6 +48,8 @@ class Doubts:
     @cached_property
     def readings(self) -> pd.DataFrame:
         """What was looked at in the residuals of every model, one row a number; nobody is named."""
+        if self.answers.asked.analysis.patient_weights is not None:
+            return pd.DataFrame({"outcome": []})
         parts = []
         for name, fit in self.answers.study.fits.items():
             assert isinstance(fit, MixedResult | MMRMResult)
@@ -74,7 +76,7 @@ class Doubts:
     def tables(self) -> dict[str, pd.DataFrame]:
         """Return every table at full precision, by its file's name."""
         found = {name: table for name, table in self._tried.items() if isinstance(table, pd.DataFrame) and len(table)}
-        return {"readings": self.readings} | found
+        return ({"readings": self.readings} if len(self.readings) else {}) | found
 
     def _natural(self) -> pd.DataFrame:
         study = self.answers.study
@@ -123,6 +125,10 @@ class Doubts:
     def assumptions(self) -> list[Block]:
         """Return what was looked at, what was seen, and what cannot be looked at."""
         label, lines, tables = self.answers.plan.label, list[str](), list[Block]()
+        if self.readings.empty:
+            lines.append(
+                "No number was compared with what is expected: residuals of weighted patients have no known spread."
+            )
         for name, part in self.readings.groupby("outcome", sort=False):
             marked = [f"{row['kind']}, {row['quantity']}" for row in part[part["marked"]].to_dict("records")]
             which = f"are marked: {'; '.join(marked)}" if marked else "none is marked, which does not prove the model"

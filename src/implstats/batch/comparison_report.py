@@ -18,6 +18,8 @@ from implstats.batch.comparison_answers import (
     shown_time,
     with_interval,
 )
+from implstats.batch.comparison_beside import CONTENTS as BESIDE
+from implstats.batch.comparison_beside import beside
 from implstats.batch.comparison_doubts import CHECKED, UNSEEN, Doubts
 from implstats.batch.comparison_doubts import CONTENTS as IN_DOUBT
 from implstats.batch.part import Figure, Piece, drawn, pictures
@@ -45,6 +47,9 @@ CONTENTS = {
     "variances": "how patients vary",
     "covariance": "how the visits of a patient go together",
 }
+GIVEN = "Rows in the file"
+# Pictures of all outcomes together, which have places of their own.
+PLACED = ("trajectories", "effect_forest", "missingness")
 RESIDUALS = (
     "In the pictures of residuals look for a curve, a funnel, or single points far from the line.{} That nothing is "
     "seen does not prove the model."
@@ -110,7 +115,7 @@ def piece(answers: Answers, doubts: Doubts, figures: Sequence[Figure]) -> Piece:
     body: list[Block] = [block for name in answers.asked.outcomes for block in _outcome(answers, name)]
     body += [*_sample(answers, figures), *_models(answers, doubts, figures), *doubts.sensitivity()]
     methods: list[Block] = [
-        *map(Text, [study.methods(answers.words), *_overall_methods(answers)]),
+        *map(Text, [study.methods(answers.words), *_overall_methods(answers), *answers.plan.privacy.in_words()]),
         Equations(_equations(answers)),
     ]
     cited = [*REFERENCES, *(line for about in _about(answers) for line in about.sources), CHECKED, UNSEEN]
@@ -153,12 +158,13 @@ def _outcome(answers: Answers, name: str) -> list[Block]:
         _means(answers, study.fits[name], rows),
         f"{plan.label(name)}: means in points of the scale, improvement in points and in SDs (d)",
         people=("Patients seen",),
+        least=plan.privacy.min_count,
     )
     compared = Table(
         _comparison(answers, rows),
         f"{plan.label(name)}: difference in d in SDs, and the share of the improvement that was kept in %",
     )
-    return [head, Text(told), means, compared, Text(under)]
+    return [head, Text(told), means, compared, Text(under), *beside(answers, name)]
 
 
 def _means(answers: Answers, fit: CohortModel, rows: Sequence[Mapping[str, Any]]) -> list[Row]:
@@ -183,7 +189,9 @@ def _means(answers: Answers, fit: CohortModel, rows: Sequence[Mapping[str, Any]]
                 "Mean (SE)": f"{fixed(found[mean + own], decimals)} ({fixed(found[se + own], decimals)})",
             }
             if seen:
-                row["Observed mean"] = fixed(values[cohort, t], decimals) if (cohort, t) in values else ""
+                # The mean of few is nearly the value of one.
+                told = (cohort, t) in values and not plan.privacy.is_few(seen.get((cohort, t), 0))
+                row["Observed mean"] = fixed(values[cohort, t], decimals) if told else ""
             row["Improvement"] = "" if start else with_interval(found, f"change{own}", decimals)
             row["d"] = "" if start else with_interval(found, f"d{own}", 2)
             made.append(row)
@@ -214,10 +222,13 @@ def _sample(answers: Answers, figures: Sequence[Figure]) -> list[Block]:
     plan = answers.plan
     parts: list[Block] = [Heading("Who was analysed")]
     parts.append(Text("Rows kept and dropped, per outcome. A row is one visit of one patient."))
+    flow = _flow(answers)
+    lost = [column for row in flow for column in row if column.startswith("Dropped: ")]
     patients = [f"Patients: {plan.label(cohort)}" for cohort in answers.study.cohorts]
-    parts.append(Table(_flow(answers), "Flow of rows, and patients of each cohort (counts)", people=patients))
+    least, caption = plan.privacy.min_count, "Flow of rows, and patients of each cohort (counts)"
+    parts.append(Table(flow, caption, people=[*lost, *patients], balance=[*lost, GIVEN], least=least))
     codes = answers.frame.attrs.get("implstats", {}).get("missing_codes", {})
-    told = [f"{plan.label(c)} {k}" for c, k in codes.items() if k]
+    told = [f"{plan.label(c)} {plan.privacy.few(k)}" for c, k in codes.items() if k]
     if told:
         parts.append(Text(f"Codes for a missing value that were set to missing: {', '.join(told)}."))
     return [*parts, *_seen(answers), *pictures(figures, "missingness")]
@@ -236,7 +247,8 @@ def _seen(answers: Answers) -> list[Block]:
         for cohort in study.cohorts:
             row: Row = {"Outcome": answers.plan.label(name), "Cohort": answers.plan.label(cohort)}
             made.append(row | {word: n.get((name, cohort, t), 0) for t, word in when.items()})
-    table = Table(made, "Patients seen at each time (counts)", people=list(when.values()))
+    least, caption = answers.plan.privacy.min_count, "Patients seen at each time (counts)"
+    table = Table(made, caption, people=list(when.values()), least=least)
     return [Text("Patients seen, per outcome, cohort and time:"), table]
 
 
@@ -249,7 +261,7 @@ def _flow(answers: Answers) -> list[Row]:
     made = []
     for name, fit in fits.items():
         sample = fit.sample
-        row: Row = {"Outcome": plan.label(name), "Rows in the file": sample.given}
+        row: Row = {"Outcome": plan.label(name), GIVEN: sample.given}
         if sample.added:
             row["Added from the baseline column"] = sample.added
         row["Dropped: outcome missing"] = sample.dropped.get(own[name], 0)
@@ -270,7 +282,8 @@ def _models(answers: Answers, doubts: Doubts, figures: Sequence[Figure]) -> list
     about = _about(answers)
     told = [*(f"{line}." for line in study.models(answers.words)), *(kind.meaning for kind in about)]
     look = RESIDUALS.format("".join(kind.residuals for kind in about))
-    drawings = [block for name in study.fits for block in pictures(figures, f"residuals_{answers.files[name]}")]
+    ends = tuple(f"_{answers.files[name]}" for name in study.fits)
+    drawings = [figure for figure in figures if figure.name.endswith(ends) and figure.name not in PLACED]
     head: list[Block] = [Heading("Can the models be believed?"), Items(told), Table(made, "How each fit ended")]
     return [*head, *doubts.assumptions(), Text(look), *drawings]
 
@@ -301,7 +314,7 @@ def _contents(answers: Answers, doubts: Doubts, figures: Sequence[Figure]) -> li
         rows.append(("overall.csv", "mean d over the outcomes, and the improvement retained of it"))
     rows += [(f"{name}.csv", IN_DOUBT[name]) for name in doubts.tables()]
     names = [answers.files[outcome] for outcome in answers.tables]
-    for kind, what in CONTENTS.items():
+    for kind, what in (CONTENTS | BESIDE).items():
         having = [answers.files[outcome] for outcome, tables in answers.tables.items() if kind in tables]
         rows += [(", ".join(f"{name}_{kind}.csv" for name in having), what)] if having else []
     rows.append((", ".join(f"{name}.json" for name in names), f"the model{'s' * (len(names) > 1)}, for programs"))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
 
 import pandas as pd
 
-from implstats import _check
 from implstats.batch.comparison_answers import Answers
 from implstats.batch.comparison_check import CheckedComparison
 from implstats.batch.comparison_doubts import Doubts
@@ -17,7 +16,7 @@ from implstats.batch.comparison_report import piece
 from implstats.batch.folder import File, file_names
 from implstats.batch.part import Figure, Part, Picture, Piece
 from implstats.errors import ImplstatsError
-from implstats.growth import CohortModel, MMRMResult
+from implstats.growth import CohortModel, GrowthResult, MMRMResult
 from implstats.study import CohortComparison, compare_cohorts
 
 __all__ = ["ComparedCohorts", "compare"]
@@ -61,24 +60,50 @@ class ComparedCohorts(Part):
         return made
 
     def to_draw(self) -> list[Picture]:
-        """Return courses, effects, who was seen, and every model's residuals."""
+        """Return courses, effects, who was seen and every model's residuals; what else there is if asked for."""
         from implstats import plot
 
         answers, study, labels = self.answers, self.answers.study, self.answers.labels
+        plan = answers.plan
+        if plan.figures == "none":
+            return []
+        few: dict[str, Any] = {"labels": labels, "min_count": plan.privacy.min_count}
+        lines = plan.privacy.individual_lines
         # A curve may pass by what was observed, which has means where visits are at the same times for all.
         curved = any(fit.design.shape.word != "visits" for fit in study.fits.values())
         observed = curved and all(fit.times for fit in study.fits.values())
         drawn = {
-            "trajectories": lambda: plot.trajectories(study, labels=labels, df=study.df, observed=observed),
+            "trajectories": lambda: plot.trajectories(study, df=study.df, observed=observed, spaghetti=lines, **few),
             "effect_forest": lambda: plot.effect_forest(study, labels=labels),
-            "missingness": lambda: plot.missingness(study, labels=labels),
+            "missingness": lambda: plot.missingness(study, **few),
         }
         made = [Picture(name, answers.picture(name, ""), draw) for name, draw in drawn.items()]
         for outcome, fit in study.fits.items():
             words = answers.picture("residuals", outcome)
             name = f"residuals_{answers.files[outcome]}"
             made.append(Picture(name, words, partial(plot.residuals, fit, labels=labels)))
+            made += self._more(outcome, fit) if plan.figures == "all" else []
         return made
+
+    def _more(self, outcome: str, fit: CohortModel) -> list[Picture]:
+        """Return the pictures of a model that are drawn if all are asked for."""
+        from implstats import plot
+
+        answers, labels = self.answers, self.answers.labels
+        made: dict[str, Callable[[], Any]] = {
+            "quantiles": partial(plot.quantiles, fit, labels=labels),
+            "coefficients": partial(plot.coefficients, fit, labels=labels),
+        }
+        for group in answers.asked.analysis.groups or ():
+            made[f"effects_of_{group}"] = partial(plot.random_effects, fit, group=group, labels=self._of_columns())
+        names = file_names(made)
+        file = answers.files[outcome]
+        return [Picture(f"{names[k]}_{file}", answers.picture(k, outcome), draw) for k, draw in made.items()]
+
+    def _of_columns(self) -> dict[Any, str]:
+        """Return the labels of columns: the number that stands for a therapist may be the name of a cohort."""
+        columns = set(map(str, self.answers.frame.columns))
+        return {name: label for name, label in self.answers.plan.labels.items() if name in columns}
 
     def piece(self, figures: Sequence[Figure]) -> Piece:
         """Return what the report says."""
@@ -112,6 +137,9 @@ def compare(checked: CheckedComparison) -> ComparedCohorts:
         shape=asked.shape,
         adjust=asked.adjust,
         groups=asked.groups,
+        interruption=asked.interruption,
+        moderators=asked.moderators,
+        patient_weights=asked.patient_weights,
         margin=asked.margin,
         correction=asked.correction,
         sd=asked.sd,
@@ -120,7 +148,6 @@ def compare(checked: CheckedComparison) -> ComparedCohorts:
         missing=asked.missing,
         time_unit=roles.time_unit,
     )
-    study = replace(study, errors={name: _unnamed(why, checked, roles.patient) for name, why in study.errors.items()})
     overall, why = None, ""
     if len(study.fits) > 1:
         try:
@@ -130,13 +157,6 @@ def compare(checked: CheckedComparison) -> ComparedCohorts:
     tables = {name: _tables(study, fit) for name, fit in study.fits.items()}
     names = file_names(comparison.outcomes)
     return ComparedCohorts(Answers(checked.plan, comparison, checked.frame, study, overall, why, tables, names))
-
-
-def _unnamed(why: str, checked: CheckedComparison, patient: str) -> str:
-    """Return a reason in which no patient is named; its rows tell those who have the file who it is."""
-    for one in checked.frame[patient].dropna().unique():
-        why = why.replace(f"patient {_check.show(one)} ", "a patient ")
-    return why
 
 
 def _tables(study: CohortComparison, fit: CohortModel) -> dict[str, pd.DataFrame]:
@@ -151,4 +171,11 @@ def _tables(study: CohortComparison, fit: CohortModel) -> dict[str, pd.DataFrame
         "coefficients": fit.tidy(**choices),
         "variances": fit.variances(),
     }
-    return tables | {"covariance": fit.covariance()} if isinstance(fit, MMRMResult) else tables
+    if isinstance(fit, MMRMResult):
+        return tables | {"covariance": fit.covariance()}
+    assert isinstance(fit, GrowthResult)
+    if fit.design.interruption is not None:
+        tables["interruption"] = fit.interruption(**choices).tidy()
+    if fit.design.moderators is not None:
+        tables["moderation"] = fit.moderation(at, **choices).tidy()
+    return tables

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import importlib.metadata
 import json
@@ -24,13 +25,15 @@ from implstats.errors import PlanError
 from implstats.tables import plain
 
 __all__ = ["KIND", "LEFT_BY_SYSTEMS", "MANIFEST", "File", "digest", "file_names", "folder_to_make", "folder_to_write"]
-__all__ += ["staged", "versions", "write_csv", "write_json"]
+__all__ += ["read_csv", "settle", "staged", "versions", "write_csv", "write_json"]
 
 MANIFEST = "manifest.json"
 KIND = "implstats results"
 # Names that a file of the folder has already, or that some systems keep for themselves.
 TAKEN = {"comparison", "overall", "manifest", "report", "trajectories", "effect_forest", "missingness"}
 TAKEN |= {"con", "prn", "aux", "nul", *(f"{port}{k}" for port in ("com", "lpt") for k in range(1, 10))}
+# What a spreadsheet takes for the beginning of a formula.
+FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 LEFT_BY_SYSTEMS = {".DS_Store", "Thumbs.db", "desktop.ini"}
 
 
@@ -105,9 +108,27 @@ def staged(target: Path) -> Iterator[Path]:
             shutil.rmtree(old)
         else:
             folder.rename(target)
+        settle(target.parent)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
+
+
+def settle(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk: without it, a file that was put there may not outlive a crash.
+
+    Windows opens no folder as a file and keeps its names in a journal; some network disks know no such wait.
+    """
+    if os.name == "nt":
+        return
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(opened)
 
 
 def write_csv(frame: pd.DataFrame, path: Path) -> None:
@@ -118,7 +139,28 @@ def write_csv(frame: pd.DataFrame, path: Path) -> None:
 
 
 def _tame(value: Any) -> Any:
-    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULAS) else value
+
+
+def read_csv(path: Path, words: Iterable[str]) -> pd.DataFrame:
+    """Read a table that `write_csv` wrote, digit for digit; nothing but an empty cell is missing, in words too.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+    words : iterable of str
+        Columns that hold text, whatever it looks like.
+    """
+    found = pd.read_csv(
+        path, dtype=dict.fromkeys(words, str), keep_default_na=False, na_values=[""], float_precision="round_trip"
+    )
+    text = [c for c in found.columns if not pd.api.types.is_numeric_dtype(found[c].dtype)]
+    return found.assign(**{c: [_wild(v) for v in found[c]] for c in text})
+
+
+def _wild(value: Any) -> Any:
+    """Return text without the quote that `_tame` put in front."""
+    return value[1:] if isinstance(value, str) and value[:1] == "'" and value[1:].startswith(FORMULAS) else value
 
 
 def write_json(record: Mapping[str, Any], path: Path) -> None:

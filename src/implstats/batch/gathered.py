@@ -15,17 +15,21 @@ from implstats.errors import ImplstatsError
 
 __all__ = ["POOLED", "WORDS", "Gathered", "Pool", "gather"]
 
-POOLED = ("difference", "log hazard ratio")
+POOLED = ("difference", "log hazard ratio", "rmst difference")
 """What sites are compared and pooled in: effects, each with a standard error."""
-_PLACE = ["analysis", "outcome", "quantity", "cause", "term", "cohort", "reference", "time"]
+_TESTED = (*POOLED, "log-rank test")
+_PLACE = ["analysis", "outcome", "quantity", "cause", "term", "cohort", "reference", "time", "delta_sd"]
 _NAMES = ("site", "analysis", "kind", "outcome", "quantity", "cause", "term", "cohort", "reference")
 WORDS = (*_NAMES, "set", "warnings", "status", "error")
 """Columns of the table of all cells that hold text."""
 _ORDER = [
     *_NAMES,
     "time",
+    "delta_sd",
+    "natural",
     "estimate",
     "std_error",
+    "statistic",
     "df",
     "conf_low",
     "conf_high",
@@ -47,7 +51,7 @@ class Pool:
     Attributes
     ----------
     place : mapping
-        analysis, outcome, quantity, cause, term, cohort, reference, time.
+        analysis, outcome, quantity, cause, term, cohort, reference, time, delta_sd.
     combined : CombinedProgrammes or None
     error : str
     """
@@ -129,7 +133,7 @@ def _corrected(table: pd.DataFrame, family: Sequence[str]) -> pd.DataFrame:
     from statsmodels.stats.multitest import multipletests
 
     p = pd.to_numeric(table["p_value"]).to_numpy(dtype=float)
-    counts = table["analysis"].isin(family) & table["quantity"].isin(POOLED) & np.isfinite(p)
+    counts = table["analysis"].isin(family) & table["quantity"].isin(_TESTED) & np.isfinite(p)
     found = {name: np.full(len(table), np.nan) for name in _CORRECTIONS}
     if counts.any():
         which = table.loc[counts, ["site", *_PLACE]].astype(object)
@@ -166,4 +170,6 @@ def _effect(place: Mapping[str, Any]) -> str:
     """Return what an effect is, with its unit."""
     if place["quantity"] == "difference":
         return f"difference in d, in SDs ({place['cohort']} - {place['reference']})"
+    if place["quantity"] == "rmst difference":
+        return f"difference in mean time ({place['cohort']} - {place['reference']})"
     return f"log hazard ratio ({place['term']})"

@@ -148,6 +148,11 @@ def word_or_above(bound: float, *allowed: str) -> Kind:
     return lambda name, value, faults: (word(*allowed) if isinstance(value, str) else above(bound))(name, value, faults)
 
 
+def word_or_texts(*allowed: str) -> Kind:
+    """Return the kind of a word that is one of some, or a list of columns."""
+    return lambda name, value, faults: (word(*allowed) if isinstance(value, str) else texts)(name, value, faults)
+
+
 def level(name: str, value: object, faults: _check.Faults) -> Any:
     """Return the level of intervals."""
     return _tried(faults, "", lambda: _check.level(value, name), value)

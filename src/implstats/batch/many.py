@@ -10,13 +10,14 @@ from typing import Any
 
 from implstats import _check
 from implstats.batch import kinds
-from implstats.batch.blocks import MIN_COUNT
 from implstats.batch.comparison import Roles, read_outcomes, section
 from implstats.batch.data import DATA, Data, is_there
 from implstats.batch.kinds import Kind
 from implstats.batch.repeatable import Repeatable
-from implstats.batch.repeated_cohorts import Cohorts, PatternMixture
-from implstats.batch.repeated_events import Agreement, Hazards
+from implstats.batch.repeated_cohorts import Cohorts
+from implstats.batch.repeated_events import Hazards, LogRank, MeanTimes
+from implstats.batch.repeated_ratings import BeyondChance, Correlation, WithinGroups
+from implstats.batch.repeated_sensitivity import NaturalChange, PatternMixture, TippingPoint
 
 __all__ = ["BATCH", "KINDS", "Batch", "Repeated", "read_batch"]
 
@@ -25,8 +26,14 @@ KINDS: Mapping[str, Repeatable] = MappingProxyType(
         "mmrm": Cohorts("mmrm"),
         "growth": Cohorts("growth"),
         "pattern_mixture": PatternMixture(),
+        "tipping_point": TippingPoint(),
+        "natural_change": NaturalChange(),
         "survival": Hazards(),
-        "ratings": Agreement(),
+        "rmst": MeanTimes(),
+        "logrank": LogRank(),
+        "ratings": Correlation(),
+        **{name: BeyondChance(name) for name in ("kappa", "krippendorff_alpha", "gwet_ac1")},
+        "within_group_agreement": WithinGroups(),
     }
 )
 
@@ -57,10 +64,6 @@ class Batch:
     family : tuple of str
         The analyses whose p-values are corrected together.
     level : float
-    figures : {"summary", "none"}
-    min_count : int
-        A number of patients below this is left empty.
-    staff : {"masked", "named"}
     """
 
     analyses: tuple[Repeated, ...]
@@ -70,9 +73,6 @@ class Batch:
     sd: str | Mapping[str, float] = "baseline"
     family: tuple[str, ...] = ()
     level: float = 0.95
-    figures: str = "summary"
-    min_count: int = MIN_COUNT
-    staff: str = "masked"
 
 
 def _sd(name: str, value: object, faults: _check.Faults) -> Any:
@@ -87,9 +87,6 @@ BATCH: Mapping[str, Kind] = {
     "sd": _sd,
     "family": kinds.texts,
     "level": kinds.level,
-    "figures": kinds.word("summary", "none"),
-    "min_count": kinds.whole(1),
-    "staff": kinds.word("masked", "named"),
 }
 
 

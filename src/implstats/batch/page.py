@@ -29,9 +29,11 @@ UNITS = re.compile(r"(?<=\d) (?=(%|SD)(\W|$))")
 NUMBERS = re.compile(r"[-\d][^A-Za-z]{0,27}")
 
 
-def write_page(folder: Path, plan: Plan, pieces: Sequence[Piece], versions: Mapping[str, str]) -> None:
+def write_page(
+    folder: Path, plan: Plan, pieces: Sequence[Piece], versions: Mapping[str, str], looked: str = ""
+) -> None:
     """Write the report with the pictures of its folder, and its tables for LaTeX and Word."""
-    blocks = [*contents(pieces, versions), *checklists(piece.kind for piece in pieces)]
+    blocks = [*contents(pieces, versions, looked), *checklists(piece.kind for piece in pieces)]
     (folder / PAGE).write_text(page(folder, plan, blocks), encoding="utf-8", newline="\n")
     shown = [block for piece in pieces for block in (*piece.answer, *piece.more, *piece.body)]
     write_tables([block for block in shown if isinstance(block, Table)], folder)

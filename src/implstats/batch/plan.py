@@ -13,18 +13,21 @@ from implstats.batch import kinds
 from implstats.batch.comparison import SECTIONS, Comparison, read_comparison, section
 from implstats.batch.data import Data, is_there
 from implstats.batch.many import BATCH, Batch, read_batch
+from implstats.batch.privacy import PRIVACY, Privacy, read_privacy
 from implstats.batch.survival import SURVIVAL, Survival, read_survival
 from implstats.errors import PlanError
 
 __all__ = ["Plan", "read_plan"]
 
 TEXTS = ("title", "note")
-OTHERS = ("outcomes", "survival", "batch", "labels")
+ON_TOP = {**dict.fromkeys(TEXTS, kinds.text), "figures": kinds.word("summary", "none", "all")}
+OTHERS = ("outcomes", "survival", "batch", "labels", "privacy")
 # Where a key belongs that stands in the wrong place.
 HOMES = dict.fromkeys(SURVIVAL, "under [[survival]]")
 HOMES |= {key: f"under [{name}]" for name in ("analysis", "roles", "data") for key in SECTIONS[name]}
 HOMES |= {key: "under [batch]" for key in BATCH if key not in HOMES}
-HOMES |= dict.fromkeys(TEXTS, "above the first section")
+HOMES |= dict.fromkeys(ON_TOP, "above the first section")
+HOMES |= dict.fromkeys(PRIVACY, "under [privacy]")
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,11 @@ class Plan:
         A line under the heading, for example "simulated; not the data of Bales et al. 2017".
     labels : mapping
         Column, cohort, group or cause -> the words that readers see in its place.
+    figures : {"summary", "none", "all"}
+        Which pictures are drawn: those that the report speaks of, none, or everything that there is a picture of, in a
+        batch also of every cell. No picture has a line for a patient unless `privacy` says so.
+    privacy : Privacy
+        Who is not named, and which numbers are too small to be told: the section [privacy].
     path : pathlib.Path, optional
         The plan's file; data files are looked for beside it, else in the working folder.
     record : mapping
@@ -58,6 +66,8 @@ class Plan:
     title: str = "What the data say"
     note: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
+    figures: str = "summary"
+    privacy: Privacy = field(default_factory=Privacy)
     path: Path | None = None
     record: Mapping[str, Any] = field(default_factory=dict)
 
@@ -101,13 +111,14 @@ def read_plan(path: str | Path) -> Plan:
     record = _toml(path)
     faults = _check.Faults()
     for name in record:
-        if name not in {*SECTIONS, *TEXTS, *OTHERS}:
-            known = sorted({*SECTIONS, *TEXTS, *OTHERS})
+        if name not in {*SECTIONS, *ON_TOP, *OTHERS}:
+            known = sorted({*SECTIONS, *ON_TOP, *OTHERS})
             home = f"; it belongs {HOMES[name]}" if name in HOMES else _check.nearest(name, known)
             faults.say(f"{name}: unknown key{home}")
-    texts = {name: kinds.text(name, record[name], faults) for name in TEXTS if name in record}
+    common = {name: kind(name, record[name], faults) for name, kind in ON_TOP.items() if name in record}
+    common["privacy"] = read_privacy(record.get("privacy", {}), common.get("figures"), HOMES, faults)
     if "batch" in record:
-        return _of_many(record, path, texts, faults)
+        return _of_many(record, path, common, faults)
     wanted = "survival" not in record or bool({"roles", "outcomes", "analysis"} & set(record))
     data = section("data", record.get("data", None if wanted else {}), HOMES, faults, optional=not wanted)
     comparison = read_comparison(record, data, HOMES, faults) if wanted else None
@@ -117,10 +128,10 @@ def read_plan(path: str | Path) -> Plan:
         survival = read_survival(record["survival"], path.parent, data, HOMES, faults)
     labels = _labels(record.get("labels", {}), faults)
     faults.settle(PlanError)
-    return Plan(comparison, survival, labels=labels, path=path, record=record, **texts)
+    return Plan(comparison, survival, labels=labels, path=path, record=record, **common)
 
 
-def _of_many(record: dict[str, Any], path: Path, texts: Mapping[str, Any], faults: _check.Faults) -> Plan:
+def _of_many(record: dict[str, Any], path: Path, common: Mapping[str, Any], faults: _check.Faults) -> Plan:
     """Return the plan of a batch."""
     for name, instead in (
         ("analysis", "[[batch.analysis]]"),
@@ -133,7 +144,7 @@ def _of_many(record: dict[str, Any], path: Path, texts: Mapping[str, Any], fault
     batch = read_batch(record, path.parent, data, HOMES, faults)
     labels = _labels(record.get("labels", {}), faults)
     faults.settle(PlanError)
-    return Plan(batch=batch, labels=labels, path=path, record=record, **texts)
+    return Plan(batch=batch, labels=labels, path=path, record=record, **common)
 
 
 def _toml(path: Path) -> dict[str, Any]:

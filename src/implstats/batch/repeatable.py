@@ -29,12 +29,15 @@ class Answer:
         How the fit ended.
     one_direction : bool
         Whether every time is the same hypothesis, as along a straight line.
+    results : sequence
+        What there may be pictures of.
     """
 
     rows: Sequence[Mapping[str, Any]]
     converged: bool = True
     boundary: bool = False
     one_direction: bool = False
+    results: Sequence[Any] = ()
 
 
 class Repeatable(ABC):

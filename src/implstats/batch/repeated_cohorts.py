@@ -1,4 +1,4 @@
-"""Analyses of cohorts that a batch repeats: an MMRM, a growth model, and the mixture over patterns of drop-out."""
+"""Analyses of cohorts that a batch repeats: an MMRM, and a growth model."""
 
 from __future__ import annotations
 
@@ -9,23 +9,24 @@ import numpy as np
 import pandas as pd
 
 from implstats._check import Faults
-from implstats.batch import kinds
 from implstats.batch.comparison import NEEDED, SECTIONS
 from implstats.batch.repeatable import Answer, Repeatable, of_terms
-from implstats.growth import CohortModel
-from implstats.sensitivity import pattern_mixture
-from implstats.study.choice import DEFAULT_DF, boundary_words, choose, fit_outcome, refuse
+from implstats.design import GrowthDesign
+from implstats.growth import CohortModel, GrowthResult
+from implstats.study.choice import BESIDE, DEFAULT_DF, Choice, boundary_words, choose, fit_outcome, refuse
 
-__all__ = ["Cohorts", "PatternMixture", "baseline_sd"]
+__all__ = ["Cohorts", "OfCohorts", "baseline_sd"]
 
 Asked = Mapping[str, Any]
 
 _ANALYSIS = SECTIONS["analysis"]
-_OF_MIXTURES = {"at": kinds.above(0), "adjust": _ANALYSIS["adjust"]}
+_OF_ANY = {"at", "adjust", "df", "missing", "patient_weights"}
+_OF_GROWTH = {"shape", "groups", "interruption", "moderators"}
+_UNASKED = {"shape": "auto", "adjust": None, "groups": None, "missing": "drop", **dict.fromkeys(BESIDE)}
 _COLUMNS = ("estimate", "std_error", "df", "conf_low", "conf_high", "p_value", "set", "sd", "extrapolated")
 
 
-class _OfCohorts(Repeatable):
+class OfCohorts(Repeatable):
     """What analyses of `[outcomes]` share: the roles of `[roles]`, and covariates."""
 
     of_outcomes = True
@@ -40,49 +41,62 @@ class _OfCohorts(Repeatable):
         found = {k: roles[k] for k in ("patient", "time", "cohort")} | {"outcomes": asked["outcome"]}
         if isinstance(roles["baseline"], str):
             found["baseline"] = roles["baseline"]
-        for k, name in enumerate(options.get("groups") or ()):
-            found[f"groups[{k}]"] = name
+        found |= {k: options.get(k) for k in ("interruption", "patient_weights")}
+        for role in ("groups", "moderators"):
+            found |= {f"{role}[{k}]": name for k, name in enumerate(options.get(role) or ())}
         return found | of_terms("adjust", options.get("adjust"), known, faults)
 
+    def roles(self, asked: Asked) -> dict[str, Any]:
+        """Return what `fit_outcome` takes as roles."""
+        return {**asked["roles"], **{k: asked["options"].get(k, v) for k, v in _UNASKED.items()}}
 
-class Cohorts(_OfCohorts):
+    def df(self, asked: Asked) -> str:
+        """Return how degrees of freedom are found; weighted patients have none."""
+        weighted = asked["options"].get("patient_weights") is not None
+        return str(asked["options"].get("df", "normal" if weighted else DEFAULT_DF))
+
+    def checked(
+        self, frame: pd.DataFrame, asked: Asked, model: str, at: Sequence[float]
+    ) -> tuple[GrowthDesign, Choice]:
+        """Return the design; rows that give none are refused, and so are times that were not observed."""
+        roles, faults = self.roles(asked), Faults()
+        refuse(model, roles, self.df(asked), faults)
+        faults.settle()
+        design, choice = choose(frame, asked["outcome"], model, roles)
+        for t in at:
+            if t == design.baseline:
+                faults.add("at", t, "this is the baseline; nothing has changed yet")
+            else:
+                faults.ask(design.seen_at, [t], "at", range(len(design.cohorts)))
+        faults.settle()
+        return design, choice
+
+
+class Cohorts(OfCohorts):
     """An MMRM or a growth model: d of every cohort, their difference, and the improvement retained."""
 
     needed = NEEDED["analysis"]
 
     def __init__(self, model: str) -> None:
         self.model = model
-        names = {"at", "adjust", "df", "missing"} | ({"shape", "groups"} if model == "growth" else set())
+        names = _OF_ANY | (_OF_GROWTH if model == "growth" else set())
         self.keys = {name: kind for name, kind in _ANALYSIS.items() if name in names}
-
-    def _roles(self, asked: Asked) -> dict[str, Any]:
-        options = {"shape": "auto", "adjust": None, "groups": None, "missing": "drop"}
-        return {**asked["roles"], **{k: asked["options"].get(k, v) for k, v in options.items()}}
 
     def check(self, frame: pd.DataFrame, asked: Asked) -> None:
         """Refuse rows that give no design, and times that were not observed."""
-        roles, faults = self._roles(asked), Faults()
-        refuse(self.model, roles["shape"], roles["groups"], faults)
-        faults.settle()
-        design, _ = choose(frame, asked["outcome"], self.model, roles)
-        for t in asked["options"]["at"]:
-            if t == design.baseline:
-                faults.add("at", t, "this is the baseline; nothing has changed yet")
-            else:
-                faults.ask(design.seen_at, [t], "at", range(len(design.cohorts)))
-        faults.settle()
+        self.checked(frame, asked, self.model, asked["options"]["at"])
 
     def answer(self, frame: pd.DataFrame, asked: Asked) -> Answer:
         """Return d, differences with the p-value of the difference in change, and what is retained."""
-        fit, _ = fit_outcome(frame, asked["outcome"], asked["better"], self.model, self._roles(asked), {})
+        fit, _ = fit_outcome(frame, asked["outcome"], asked["better"], self.model, self.roles(asked), {})
         times = asked["options"]["at"]
-        how = {"df": asked["options"].get("df", DEFAULT_DF), "level": asked["level"]}
+        how = {"df": self.df(asked), "level": asked["level"]}
         effects = fit.effect_sizes(times, sd=asked["sd"], **how).tidy()
-        contrasts = fit.contrasts(times, **how).tidy().to_dict("records")
+        contrasts = _rows(fit.contrasts(times, **how).tidy())
         tests = {(r["cohort"], r["time"]): r["p_value"] for r in contrasts if r["quantity"] == "change"}
         kept = fit.retained_improvement(times, **how).tidy().assign(quantity="retained")
         count, rows = _patients(fit), []
-        for row in [*effects.to_dict("records"), *kept.to_dict("records")]:
+        for row in [*_rows(effects), *_rows(kept)]:
             place = row["cohort"], row["time"]
             made = {"quantity": row["quantity"], "cohort": row["cohort"], "reference": row["reference"]}
             made |= {"time": row["time"]} | {k: row[k] for k in _COLUMNS if k in row}
@@ -90,49 +104,38 @@ class Cohorts(_OfCohorts):
                 made["p_value"] = tests[place]
             made |= {"n": count(*place), "n_reference": count(row["reference"], row["time"])}
             rows.append(made)
+        rows += _beside(fit, times, how)
         end = fit.convergence
         boundary = end.boundary or bool(boundary_words(fit))
-        return Answer(rows, end.converged, boundary, fit.design.shape.one_direction)
+        return Answer(rows, end.converged, boundary, fit.design.shape.one_direction, [fit])
+
+
+def _beside(fit: CohortModel, times: Sequence[float], how: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return what a score changes in the change, and what a change of circumstances did, in points of the outcome."""
+    found: dict[str, pd.DataFrame] = {}
+    if isinstance(fit, GrowthResult) and fit.design.moderators is not None:
+        found["moderation"] = fit.moderation(times, **how).tidy().rename(columns={"moderator": "term"})
+    if isinstance(fit, GrowthResult) and fit.design.interruption is not None:
+        found["interruption"] = fit.interruption(**how).tidy().assign(term=str(fit.design.interruption.column))
+    n = sum(fit.sample.patients.values())
+    kept = ("term", "time", *_COLUMNS)
+    return [
+        {"quantity": f"{name} {row['quantity']}"} | {k: row[k] for k in kept if k in row} | {"n": n}
+        for name, table in found.items()
+        for row in table.to_dict("records")
+    ]
+
+
+def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the rows of a small table, for which `to_dict` takes several times as long."""
+    columns = {str(name): table[name].tolist() for name in table.columns}
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
 def _patients(fit: CohortModel) -> Any:
     """Return what counts a cohort's patients at a time; without fixed visits, its patients."""
-    seen = fit.sample.visits()
-    found = {(r["cohort"], r["time"]): int(r["n"]) for r in seen.to_dict("records")} if fit.times else {}
+    found = {(cohort, time): count for cohort, time, count in fit.sample.seen} if fit.times else {}
     return lambda cohort, time: found.get((cohort, time), fit.sample.patients[cohort] if not found else 0)
-
-
-class PatternMixture(_OfCohorts):
-    """Improvements averaged over those who stayed and those who left, in SDs."""
-
-    keys = _OF_MIXTURES
-
-    def check(self, frame: pd.DataFrame, asked: Asked) -> None:
-        """Refuse rows that give no design."""
-        choose(frame, asked["outcome"], "growth", self._roles(asked))
-
-    def _roles(self, asked: Asked) -> dict[str, Any]:
-        return {**asked["roles"], "shape": "linear", "groups": None, "adjust": None, "missing": "drop"}
-
-    def answer(self, frame: pd.DataFrame, asked: Asked) -> Answer:
-        """Return improvements and their difference divided by the SD of the batch, and what is retained."""
-        roles = {k: v for k, v in asked["roles"].items() if k != "time_unit"}
-        found = pattern_mixture(
-            frame, outcome=asked["outcome"], better=asked["better"], level=asked["level"], **roles, **asked["options"]
-        )
-        rows = []
-        for row in found.tidy().to_dict("records"):
-            unit = 1.0 if row["quantity"] == "retained" else asked["sd"]
-            made = {str(k): value for k, value in row.items()}
-            made |= {k: row[k] / unit for k in ("estimate", "std_error", "conf_low", "conf_high")}
-            made["quantity"] = "d" if row["quantity"] == "change" else row["quantity"]
-            if row["quantity"] != "difference":
-                made["p_value"] = None
-            counts = dict(zip(found.cohorts, found.counts.sum(axis=1), strict=True))
-            made |= {"n": int(counts[row["cohort"]]), "n_reference": int(counts[row["reference"]])}
-            rows.append(made | ({"sd": asked["sd"]} if unit != 1.0 else {}))
-        end = found.growth.convergence
-        return Answer(rows, end.converged, end.boundary)
 
 
 def baseline_sd(frame: pd.DataFrame, roles: Mapping[str, Any], outcome: str) -> float:

@@ -1,4 +1,4 @@
-"""Analyses of programmes and raters that a batch repeats: a Cox model, and an intraclass correlation."""
+"""Analyses of programmes that a batch repeats: a Cox model, mean times up to a common end, and the log-rank test."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from implstats.batch.data import Data
 from implstats.batch.repeatable import Answer, Repeatable, of_terms
 from implstats.batch.survival import NEEDED, SURVIVAL, Survival
 from implstats.batch.survival_check import CheckedSurvival, check_survival
-from implstats.design.ratings import ratings
-from implstats.ratings import icc
-from implstats.survival import fit_cox
+from implstats.survival import cumulative_incidence, fit_cox, logrank, rmst, survival_curves
+from implstats.survival.logrank import TESTS
 
-__all__ = ["Agreement", "Hazards"]
+__all__ = ["Hazards", "LogRank", "MeanTimes"]
 
 Asked = Mapping[str, Any]
 
+_NUMBERS = ("estimate", "std_error", "p_value", "conf_low", "conf_high")
 # What goes to fit_cox as it stands in the plan.
 _MODEL = [
     "duration",
@@ -40,29 +40,70 @@ _MODEL = [
 ]
 _OF_HAZARDS = {name: SURVIVAL[name] for name in (*_MODEL, "by", "reference", "causes")}
 _HAZARDS_NEED = {name: NEEDED[name] for name in ("duration", "event")}
-_OF_RATINGS = {
-    "item": kinds.text,
-    "rater": kinds.text,
-    "score": kinds.text,
-    "form": kinds.word("1", "k", "A,1", "A,k", "C,1", "C,k"),
-    "missing": kinds.word("drop", "raise"),
-}
-_RATINGS_NEED = {
-    "item": "name the column with what is rated",
-    "rater": "name the column with who rated it",
-    "score": "name the column with the score",
-}
+_COMMON = {name: SURVIVAL[name] for name in ("duration", "event", "by", "censored", "entry", "missing")}
+_OF_MEANS = _COMMON | {name: SURVIVAL[name] for name in ("weights", "tau")} | {"reference": kinds.one}
+_OF_TESTS = _COMMON | {"strata": SURVIVAL["strata"], "weights": kinds.word(*TESTS), "trend": kinds.flag}
+_BY = {"by": "name the column with the groups to compare"}
 
 
-class Hazards(Repeatable):
-    """A Cox model of the event, or of each cause: log hazard ratios, which can be pooled."""
-
-    keys = _OF_HAZARDS
-    needed = _HAZARDS_NEED
+class _OfSpells(Repeatable):
+    """What analyses of one event share: it stands in the place of the outcome."""
 
     def outcomes(self, named: Sequence[str], options: Mapping[str, Any]) -> Sequence[str]:
         """Return the event."""
         return [str(options["event"])]
+
+    def columns(self, asked: Asked, known: Sequence[Hashable], faults: Faults) -> dict[str, Hashable | None]:
+        """Return duration, event, groups, and what else names a column."""
+        options = asked["options"]
+        found: dict[str, Hashable | None] = {k: options.get(k) for k in ("duration", "event", "by", "entry")}
+        return found | of_terms("strata", options.get("strata"), known, faults)
+
+    def check(self, frame: pd.DataFrame, asked: Asked) -> None:
+        """Refuse rows that have no answer; finding it takes no longer than looking for a reason against it."""
+        self.answer(frame, asked)
+
+
+class MeanTimes(_OfSpells):
+    """Mean times until the event up to a common end, and their differences, which can be pooled."""
+
+    keys = _OF_MEANS
+    needed = _HAZARDS_NEED | _BY
+
+    def columns(self, asked: Asked, known: Sequence[Hashable], faults: Faults) -> dict[str, Hashable | None]:
+        """Return the columns of spells, and that of case weights."""
+        return super().columns(asked, known, faults) | {"weights": asked["options"].get("weights")}
+
+    def answer(self, frame: pd.DataFrame, asked: Asked) -> Answer:
+        """Return the mean of every group, differences and ratios, in the unit of the duration."""
+        found = rmst(frame, level=asked["level"], **asked["options"])
+        rows = []
+        for row in found.tidy().to_dict("records"):
+            made = {k: row[k] for k in ("reference", "time", *_NUMBERS)}
+            quantity = "rmst" if row["quantity"] == "rmst" else f"rmst {row['quantity']}"
+            rows.append({"quantity": quantity, "cohort": row["group"], **made, "n": found.sample.rows})
+        return Answer(rows)
+
+
+class LogRank(_OfSpells):
+    """The log-rank test and its relatives: a chi-square, which has no size that could be pooled."""
+
+    keys = _OF_TESTS
+    needed = _HAZARDS_NEED | _BY
+
+    def answer(self, frame: pd.DataFrame, asked: Asked) -> Answer:
+        """Return one row."""
+        found = logrank(frame, **asked["options"])
+        row = {"quantity": "log-rank test", "term": found.test, "statistic": found.statistic, "df": found.df}
+        counts = {"n": int(found.rows.sum()), "events": int(found.events.sum())}
+        return Answer([row | {"p_value": found.p_value} | counts])
+
+
+class Hazards(_OfSpells):
+    """A Cox model of the event, or of each cause: log hazard ratios, which can be pooled."""
+
+    keys = _OF_HAZARDS
+    needed = _HAZARDS_NEED
 
     def columns(self, asked: Asked, known: Sequence[Hashable], faults: Faults) -> dict[str, Hashable | None]:
         """Return duration, event, groups, and what the model uses."""
@@ -91,43 +132,24 @@ class Hazards(Repeatable):
     def answer(self, frame: pd.DataFrame, asked: Asked) -> Answer:
         """Return one row a term and cause."""
         checked = self._checked(frame, asked)
-        spells, rows, ends = checked.asked, [], []
+        spells, rows, ends, fits = checked.asked, [], [], list[Any]()
         for cause in checked.causes:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 fit = fit_cox(checked.frame, cause=cause, **{k: getattr(spells, k) for k in _MODEL})
             head = fit.glance().iloc[0]
+            fits.append(fit)
             ends.append((bool(head["converged"]), bool(head["boundary"])))
             for row in fit.tidy(level=asked["level"]).to_dict("records"):
                 made = {k: row[k] for k in ("term", "reference", "estimate", "std_error", "df", "p_value")}
                 made |= {"conf_low": row["conf_low"], "conf_high": row["conf_high"], "cause": cause}
                 rows.append({"quantity": "log hazard ratio", **made, "n": int(head["rows"]), "events": head["events"]})
-        return Answer(rows, all(c for c, _ in ends), any(b for _, b in ends))
+        seen = [_course(checked, asked), *fits] if "figures" in asked else []
+        return Answer(rows, all(c for c, _ in ends), any(b for _, b in ends), results=seen)
 
 
-class Agreement(Repeatable):
-    """An intraclass correlation."""
-
-    keys = _OF_RATINGS
-    needed = _RATINGS_NEED
-
-    def outcomes(self, named: Sequence[str], options: Mapping[str, Any]) -> Sequence[str]:
-        """Return the score."""
-        return [str(options["score"])]
-
-    def columns(self, asked: Asked, known: Sequence[Hashable], faults: Faults) -> dict[str, Hashable | None]:
-        """Return item, rater and score."""
-        return {k: asked["options"][k] for k in ("item", "rater", "score")}
-
-    def check(self, frame: pd.DataFrame, asked: Asked) -> None:
-        """Refuse rows that are no ratings."""
-        roles, faults = {k: asked["options"][k] for k in ("item", "rater", "score")}, Faults()
-        ratings(frame, **roles, missing=asked["options"].get("missing", "drop"), faults=faults, numbers=True)
-        faults.settle()
-
-    def answer(self, frame: pd.DataFrame, asked: Asked) -> Answer:
-        """Return the coefficient; it has an interval but no standard error, and is not pooled."""
-        found = icc(frame, level=asked["level"], **asked["options"])
-        row = found.tidy().iloc[0]
-        made = {k: row[k] for k in ("estimate", "df", "conf_low", "conf_high")}
-        return Answer([{"quantity": f"ICC({found.form})", **made, "n": found.sample.rows}])
+def _course(checked: CheckedSurvival, asked: Asked) -> Any:
+    """Return the curve of one kind of event, or the incidence of several."""
+    roles = {k: getattr(checked.asked, k) for k in ("duration", "event", "censored", "entry", "weights", "missing")}
+    estimate = cumulative_incidence if checked.several else survival_curves
+    return estimate(checked.frame, **roles, by=asked["options"].get("by"), level=asked["level"])

@@ -13,21 +13,24 @@ __all__ = ["CANNOT_SAY", "contents", "report"]
 
 CANNOT_SAY = "What these data cannot say"
 PAGE = ("report.html", "this report in one file with its pictures, for a browser, a printer or a letter")
-MANIFEST = ("manifest.json", "plan, versions, hashes of the data and of every file")
+MANIFEST = (
+    "manifest.json",
+    "plan, versions, hashes of the data and of every file, and the plans that were run here before",
+)
 
 
-def report(plan: Plan, pieces: Sequence[Piece], versions: Mapping[str, str]) -> str:
+def report(plan: Plan, pieces: Sequence[Piece], versions: Mapping[str, str], looked: str = "") -> str:
     """Return the report as Markdown."""
     parts = [f"# {markdown.safe(plan.title)}"]
     if plan.note:
         parts.append(f"**{markdown.safe(plan.note)}**")
-    return "\n\n".join([*parts, *map(markdown.written, contents(pieces, versions))]) + "\n"
+    return "\n\n".join([*parts, *map(markdown.written, contents(pieces, versions, looked))]) + "\n"
 
 
-def contents(pieces: Sequence[Piece], versions: Mapping[str, str]) -> list[Block]:
-    """Return everything under the title, in the order in which it is read."""
+def contents(pieces: Sequence[Piece], versions: Mapping[str, str], looked: str = "") -> list[Block]:
+    """Return everything under the title, in the order in which it is read; `looked` is how often the data were seen."""
     made = [Heading("The answer"), *_in_turn(pieces, {p.name: p.answer for p in pieces})]
-    made += [Heading(CANNOT_SAY), *_limits(pieces)]
+    made += [Heading(CANNOT_SAY), *_limits(pieces), *([Text(looked)] if looked else [])]
     for piece in pieces:
         if piece.more and len(pieces) > 1:
             # Its own headings stand under its name here.

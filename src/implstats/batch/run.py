@@ -14,6 +14,8 @@ from implstats.batch.batch_run import BatchRun, Told, carry_out_batch
 from implstats.batch.check import Checked, check_plan
 from implstats.batch.comparison_run import compare
 from implstats.batch.folder import KIND, MANIFEST, digest, file_names, folder_to_make, staged, versions
+from implstats.batch.looks import Look, look_at, looks_in
+from implstats.batch.made_of import fingerprint_of_rows, made_of, source_of
 from implstats.batch.page import write_page
 from implstats.batch.part import Figure, Part
 from implstats.batch.plan import Plan, read_plan
@@ -21,8 +23,14 @@ from implstats.batch.report import report
 from implstats.batch.survival_run import analyse_survival
 from implstats.errors import ImplstatsError, PlanError
 from implstats.results import SCHEMA
+from implstats.tables import plain
 
-__all__ = ["Run", "carry_out", "run_plan"]
+__all__ = ["COMPARISON", "Run", "carry_out", "run_plan"]
+
+COMPARISON = "comparison"
+"""What the manifest calls the comparison of cohorts among the parts of a plan."""
+# What stands with the file, or concerns words alone.
+NO_QUESTIONS = ("name", "data", "words")
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,8 +88,9 @@ def run_plan(
     pathlib.Path
         The folder. `report.html` is for readers, `report.md` the same as text; `comparison.csv` has one row an outcome,
         time and cohort at full precision; OUTCOME_*.csv and NAME_*.csv what each model and each survival analysis says;
-        `*.json` the results; `manifest.json` plan, versions and hashes. Of a batch, `cells.csv` has one row a quantity
-        of each cell, `pooled.csv` one an effect over the sites, and `cells/` one file a cell.
+        `*.json` the results; `manifest.json` plan, versions and hashes, and every plan that was run in the folder
+        before, which the report counts. Of a batch, `cells.csv` has one row a quantity of each cell, `pooled.csv` one
+        an effect over the sites, and `cells/` one file a cell. `compare_runs` compares two folders.
 
     Raises
     ------
@@ -129,20 +138,23 @@ def carry_out(
 def _carry_out_one(plan: Plan, out: str | Path) -> Run:
     """Carry out a plan that is one piece of work."""
     target = folder_to_make(out)
-    started = datetime.now(UTC)
+    begun = datetime.now(UTC).isoformat(timespec="seconds")
     checked = check_plan(plan)
     sources = _sources(checked)
+    made = _made_of(checked)
+    looks = looks_in(target, _look(made, begun))
     parts = analyse(checked)
     with staged(target) as folder:
         pieces = []
         for part in parts:
             pieces.append(part.piece(_draw(part, folder)))
             for file in part.files():
-                file.write(folder)
-        text = report(checked.plan, pieces, versions())
+                checked.plan.privacy.shown(file).write(folder)
+        text = report(checked.plan, pieces, versions(), looks.in_words())
         (folder / "report.md").write_text(text, encoding="utf-8", newline="\n")
-        write_page(folder, checked.plan, pieces, versions())
-        folders.write_json(_manifest(checked.plan, parts, folder, sources, started), folder / MANIFEST)
+        write_page(folder, checked.plan, pieces, versions(), looks.in_words())
+        about = {"started": begun, "inputs": sources, "parts": made, "looks": looks.records()}
+        folders.write_json(_manifest(checked.plan, parts, folder, about), folder / MANIFEST)
     return Run(target, parts)
 
 
@@ -173,20 +185,38 @@ def _sources(checked: Checked) -> list[dict[str, Any]]:
     found = {}
     for part in checked.parts:
         path = checked.plan.where(part.asked.data)
-        found[path] = {**digest(path), "rows": len(part.frame), "columns": list(part.frame.columns)}
+        found[path] = {**digest(path), "columns": list(part.frame.columns)}
     return list(found.values())
 
 
-def _manifest(
-    plan: Plan, parts: Sequence[Part], folder: Path, sources: Sequence[Mapping[str, Any]], started: datetime
-) -> dict[str, Any]:
+def _made_of(checked: Checked) -> dict[str, dict[str, Any]]:
+    """Return what each part asks, of which file, and what its answers are made of."""
+    found = {}
+    for part in checked.parts:
+        asked = {k: v for k, v in plain(asdict(part.asked)).items() if k not in NO_QUESTIONS}
+        source = source_of(part.asked.data, digest(checked.plan.where(part.asked.data))["sha256"])
+        made = made_of(fingerprint_of_rows(part.frame), asked)
+        found[getattr(part.asked, "name", COMPARISON)] = {"asked": asked, "made_of": made, "source": source}
+    return found
+
+
+def _look(made: Mapping[str, Any], started: str) -> Look:
+    """Return what this run asks of every outcome, for the history of its folder."""
+    asked = []
+    for part in made.values():
+        outcomes = part["asked"].get("outcomes", {"": ""})
+        own = part["asked"] | {"read": part["source"]["read"]}
+        asked += [own | {"outcomes": {name: better}} for name, better in outcomes.items()]
+    return look_at([part["source"] for part in made.values()], asked, started=started)
+
+
+def _manifest(plan: Plan, parts: Sequence[Part], folder: Path, about: Mapping[str, Any]) -> dict[str, Any]:
     told = {
         "kind": KIND,
         "schema": SCHEMA,
-        "started": started.isoformat(timespec="seconds"),
+        **about,
         "versions": versions(),
         "system": platform.platform(),
-        "inputs": sources,
         "plan": {"file": plan.path.name if plan.path else None, "as_read": plan.record or _spelled(plan)},
         "survival": {},
     }
@@ -199,7 +229,8 @@ def _manifest(
 
 def _spelled(plan: Plan) -> dict[str, Any]:
     """Return a plan that was made in Python as a file would write it."""
-    told: dict[str, Any] = {"title": plan.title, "note": plan.note, "labels": dict(plan.labels)}
+    told: dict[str, Any] = {k: getattr(plan, k) for k in ("title", "note", "figures")}
+    told |= {"labels": dict(plan.labels), "privacy": asdict(plan.privacy)}
     if plan.comparison is not None:
         told |= asdict(plan.comparison)
     return told | ({"survival": [asdict(one) for one in plan.survival]} if plan.survival else {})

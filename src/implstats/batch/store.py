@@ -12,7 +12,7 @@ from typing import Any
 
 from implstats import _check
 from implstats.batch.cells import Cell
-from implstats.batch.folder import LEFT_BY_SYSTEMS, MANIFEST, digest, folder_to_write
+from implstats.batch.folder import LEFT_BY_SYSTEMS, MANIFEST, digest, folder_to_write, settle
 from implstats.errors import PlanError
 from implstats.tables import plain
 
@@ -35,6 +35,7 @@ def written(path: Path, write: Callable[[Path], None]) -> None:
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+    settle(path.parent)
 
 
 def _json(record: Mapping[str, Any]) -> Callable[[Path], None]:
@@ -56,6 +57,8 @@ class Store:
         """Make the folders that are not there."""
         for name in (CELLS, FIGURES):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
+        for folder in (self.folder, self.folder.parent):
+            settle(folder)
 
     def place(self, cell: Cell) -> Path:
         """Return the file of a cell."""

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from implstats import _check
 from implstats.batch import kinds
 from implstats.batch.data import DATA, Data, is_there
 from implstats.batch.kinds import Kind
+from implstats.batch.repeatable import of_terms
 from implstats.survival.cox import TIES
 
 __all__ = ["NEEDED", "SURVIVAL", "UNITS", "Survival", "read_survival"]
@@ -68,6 +71,14 @@ class Survival:
     def shown(self) -> str:
         """How complaints name the section."""
         return f"[survival {self.name}]"
+
+    def columns(self, frame: pd.DataFrame) -> dict[str, Hashable | None]:
+        """Return role -> column, of what the table has."""
+        single = ("duration", "event", "by", "entry", "id", "cluster", "frailty", "weights")
+        found: dict[str, Hashable | None] = {k: getattr(self, k) for k in single}
+        for role in ("terms", "strata"):
+            found |= of_terms(role, getattr(self, role), list(frame.columns), _check.Faults())
+        return found
 
 
 SURVIVAL: Mapping[str, Kind] = {

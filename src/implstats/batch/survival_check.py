@@ -82,8 +82,7 @@ class CheckedSurvival:
     @property
     def names(self) -> list[str]:
         """What can have a label: columns, groups, causes, and levels of categories."""
-        text = [c for c in self.frame.columns if not pd.api.types.is_numeric_dtype(self.frame[c].dtype)]
-        roles = {self.asked.by, self.asked.event, *self.modelled.levels, *text} - {self.asked.id, None}
+        roles = {self.asked.by, self.asked.event, *self.modelled.levels} - {None}
         levels = {str(v) for c in roles if c in self.frame for v in self.frame[c].dropna().unique()[:1000]}
         return [*map(str, self.frame.columns), *sorted(levels)]
 
@@ -97,7 +96,7 @@ class CheckedSurvival:
         asked, plan, found = self.asked, self.plan, self.spells
         ended = np.bincount(found.event, minlength=len(found.causes) + 1)[1:]
         what = [plan.label(asked.event)] if not self.several else [plan.label(c) for c in found.causes]
-        counts = ", ".join(f"{n} {word}" for n, word in zip(ended, what, strict=True))
+        counts = ", ".join(f"{plan.privacy.few(n)} {word}" for n, word in zip(ended, what, strict=True))
         times = ", ".join(_check.show(t) for t in asked.at)
         lines = [f"survival {asked.name}: {asked.data.file}, {len(found.exit)} of {len(self.frame)} rows; {counts}"]
         kind = "incidence of each cause" if self.several else "share without the event"

@@ -18,6 +18,7 @@ __all__ = ["piece"]
 
 Row = dict[str, object]
 
+GIVEN = "Rows in the file"
 CONTENTS = {
     "shares": "share at the asked times, who was at risk, and what had been seen by then",
     "curves": "share without the event at every time of the data",
@@ -47,11 +48,11 @@ def piece(found: SurvivalAnswers, figures: Sequence[Figure]) -> Piece:
     body: list[Block] = [Heading(found.asked.name), *_shares(found), *_means(found), *_tests(found)]
     for cause in found.checked.causes:
         body += _cause(found, words, cause, figures)
-    body += _sample(found)
+    body += [*_more(found, figures), *_sample(found)]
     tables = found.tables()
     files = [(f"{found.file}_{kind}.csv", what) for kind, what in CONTENTS.items() if kind in tables]
     files += [(f"{found.file}.json", "all results, for programs"), *drawn(figures)]
-    how: list[Block] = [Text(methods(found)), Equations(equations(found))]
+    how: list[Block] = [Text(methods(found)), *map(Text, found.plan.privacy.in_words()), Equations(equations(found))]
     return Piece(found.asked.name, answer, words.limits(), body, how, files, sources(found), "survival")
 
 
@@ -70,7 +71,8 @@ def _shares(found: SurvivalAnswers) -> list[Block]:
         made.append(line | {what: _share(row)})
     told = f"At risk: those who were still followed just before that time. In brackets: {found.level} intervals."
     caption = f"{what} at the asked times (%), and what it rests on (counts)"
-    return [Heading("Shares over time", 3), Table(made, caption), Text(told)]
+    counts, least = ("At risk", "Events so far"), found.plan.privacy.min_count
+    return [Heading("Shares over time", 3), Table(made, caption, people=counts, least=least), Text(told)]
 
 
 def _count(value: float) -> object:
@@ -155,6 +157,12 @@ def _cause(found: SurvivalAnswers, words: Words, cause: Any, figures: Sequence[F
     return [*body, *pictures(figures, found.file_of("check", cause))]
 
 
+def _more(found: SurvivalAnswers, figures: Sequence[Figure]) -> list[Block]:
+    """Return the pictures that are drawn if all are asked for."""
+    shown = [figure for kind in ("stacked", "log_log") for figure in pictures(figures, found.file_of(kind))]
+    return [Heading("Other pictures", 3), *shown] if shown else []
+
+
 def _ratios(found: SurvivalAnswers, words: Words, models: Sequence[Model]) -> list[Block]:
     """Return the ratios of all models of a cause side by side, and what they rest on."""
     made: dict[str, Row] = {}
@@ -183,9 +191,10 @@ def _ratios(found: SurvivalAnswers, words: Words, models: Sequence[Model]) -> li
 def _rests_on(found: SurvivalAnswers, words: Words, model: Model) -> str:
     cox, glance = model.cox, model.cox.glance().iloc[0]
     k, name = len(cox.terms), words.name(model)
-    line = f"{name[0].upper()}{name[1:]}: {cox.events} events in {len(cox.happened)} rows, {k} parameter{'s' * (k > 1)}"
-    line += f", {glance['events_per_parameter']:.3g} events for each; concordance {glance['concordance']:.2f}"
-    line += f" (standard error {glance['concordance_se']:.2f})"
+    events, few = found.plan.privacy.few(cox.events), found.plan.privacy.is_few(cox.events)
+    line = f"{name[0].upper()}{name[1:]}: {events} events in {len(cox.happened)} rows, {k} parameter{'s' * (k > 1)}"
+    line += "" if few else f", {glance['events_per_parameter']:.3g} events for each"
+    line += f"; concordance {glance['concordance']:.2f} (standard error {glance['concordance_se']:.2f})"
     if np.isfinite(cox.theta):
         group = found.plan.label(found.asked.frailty)
         line += f"; the hazard ratio that rows of one {group} share has variance {cox.theta:.3g}"
@@ -237,13 +246,15 @@ def _sample(found: SurvivalAnswers) -> list[Block]:
     reasons = dict.fromkeys(why for sample in samples.values() for why in sample.dropped)
     made: list[Row] = []
     for name, sample in samples.items():
-        line: Row = {"Used for": name, "Rows in the file": sample.given}
+        line: Row = {"Used for": name, GIVEN: sample.given}
         for why in reasons:
             line[f"Dropped: {found.plan.label(why.removesuffix(' missing'))} missing"] = sample.dropped.get(why, 0)
         made.append(line | {"Rows used": sample.rows})
     codes = found.checked.frame.attrs.get("implstats", {}).get("missing_codes", {})
-    told = [f"{found.plan.label(c)} {k}" for c, k in codes.items() if k]
+    told = [f"{found.plan.label(c)} {found.plan.privacy.few(k)}" for c, k in codes.items() if k]
     more: list[Block] = (
         [Text(f"Codes for a missing value that were set to missing: {', '.join(told)}.")] if told else []
     )
-    return [Heading("Who was analysed", 3), Table(made, "Rows kept and dropped (counts)"), *more]
+    lost, least = [column for column in made[0] if column.startswith("Dropped: ")], found.plan.privacy.min_count
+    table = Table(made, "Rows kept and dropped (counts)", people=lost, balance=[*lost, GIVEN], least=least)
+    return [Heading("Who was analysed", 3), table, *more]

@@ -38,6 +38,8 @@ __all__ = ["AnalysedSurvival", "analyse_survival"]
 
 T = TypeVar("T")
 
+LOG_LOG = "Log cumulative hazard of each group over the logarithm of time: parallel where hazards keep their ratio."
+
 
 @dataclass(frozen=True, eq=False)
 class AnalysedSurvival(Part):
@@ -71,19 +73,22 @@ class AnalysedSurvival(Part):
         from implstats import plot
 
         answers, labels, words = self.answers, self.answers.labels, Words(self.answers)
-        made: list[Picture] = []
+        plan, made = answers.plan, list[Picture]()
+        if plan.figures == "none":
+            return made
+        few = {"min_count": plan.privacy.min_count}
 
         def add(kind: str, cause: Any, said: str, draw: Callable[..., Any], result: Any, **options: Any) -> None:
             name = answers.file_of(kind, cause)
             made.append(Picture(name, said, partial(draw, result, labels=labels, **options)))
 
         if answers.curves is not None:
-            add("survival", None, words.of_curves(), plot.survival, answers.curves)
+            add("survival", None, words.of_curves(), plot.survival, answers.curves, **few)
         if answers.incidence is not None:
-            add("incidence", None, words.of_curves(), plot.incidence, answers.incidence)
+            add("incidence", None, words.of_curves(), plot.incidence, answers.incidence, **few)
         level = answers.asked.level
         for cause, risk in answers.risks.items():
-            add("rates", cause, words.of_rates(cause), plot.hazard, risk, per=words.per())
+            add("rates", cause, words.of_rates(cause), plot.hazard, risk, per=words.per(), **few)
             models = answers.models_of(cause)
             if models:
                 fits = {model.kind: model.cox for model in models}
@@ -91,6 +96,10 @@ class AnalysedSurvival(Part):
                 add("ratios", cause, words.of_ratios(cause), plot.hazard_ratios, shown, level=level)
             if models and models[-1].check is not None:
                 add("check", cause, words.of_check(cause), plot.schoenfeld, models[-1].check, level=level)
+        if plan.figures == "all" and answers.curves is not None and answers.asked.by is not None:
+            add("log_log", None, LOG_LOG, plot.log_log, answers.curves)
+        if plan.figures == "all" and answers.incidence is not None:
+            add("stacked", None, words.of_curves(), plot.incidence, answers.incidence, stacked=True, **few)
         return made
 
     def piece(self, figures: Sequence[Figure]) -> Piece:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from implstats import _check
 from implstats.batch.comparison_answers import fixed, joined
@@ -62,15 +63,28 @@ class Words:
         spells = found.checked.spells
         whom = self.rows if once else f"rows of {len(spells.persons)} {self.found.word('rows', f'{found.asked.id}s')}"
         sizes = ends.groupby("group").size()
-        parts = []
+        private, parts, left = found.plan.privacy, [], int((ends["end"] == 0).sum())
         for k, cause in enumerate(spells.causes, start=1):
             own = ends.loc[ends["end"] == k, "group"]
-            each = [f"{(own == g).sum()} of {sizes[g]} in {found.group(v)}" for g, v in enumerate(spells.groups)]
-            shown = f" ({', '.join(each)})" if found.asked.by else ""
-            parts.append(f"{len(own)} {self.happened(cause if found.checked.several else None)}{shown}")
-        left = int((ends["end"] == 0).sum())
+            counts = [int((own == g).sum()) for g in range(len(spells.groups))]
+            named = zip(spells.groups, counts, strict=True)
+            each = [f"{n} of {sizes[g]} in {found.group(v)}" for g, (v, n) in enumerate(named)]
+            # All groups but one would give that one away.
+            told = found.asked.by and not any(map(private.is_few, [*counts, *sizes, left]))
+            shown = f" ({', '.join(each)})" if told else ""
+            parts.append(f"{private.few(len(own))} {self.happened(cause if found.checked.several else None)}{shown}")
+        every = "all" if private.is_few(left) else len(ends)
+        return f"Of {every} {whom}, {joined(parts)}; {self._others(ends['end'])}."
+
+    def _others(self, ends: pd.Series) -> str:
+        """Return how many have had nothing yet; not where that would give away how few have had something."""
+        counts, left, private = ends[ends > 0].value_counts(), int((ends == 0).sum()), self.found.plan.privacy
+        if left and any(map(private.is_few, counts)):
+            return "the others had not when last seen"
+        if private.is_few(left):
+            return f"{private.few(left)} had not when last seen"
         rest = {0: "none was left", 1: "the other one had not when last seen"}
-        return f"Of {len(ends)} {whom}, {joined(parts)}; {rest.get(left, f'the other {left} had not when last seen')}."
+        return rest.get(left, f"the other {left} had not when last seen")
 
     def _shares(self) -> list[str]:
         """Return a sentence for every asked time, and every cause where there are several."""
@@ -266,8 +280,9 @@ class Words:
             events, p = model.cox.events, len(model.cox.terms)
             if events >= FEW_EVENTS * p:
                 continue
-            parameters = f"{p} parameter{'s' * (p > 1)}, {events / p:.2g} each"
-            line = f"The {self.name(model)} rests on {events} events for {parameters}"
+            each = "" if self.found.plan.privacy.is_few(events) else f", {events / p:.2g} each"
+            parameters = f"{p} parameter{'s' * (p > 1)}{each}"
+            line = f"The {self.name(model)} rests on {self.found.plan.privacy.few(events)} events for {parameters}"
             if model.cox.penalty == "firth":
                 said.append(
                     f"{line}: below {FEW_EVENTS} it is uncertain; Firth's penalty lessens its bias away from 1."
@@ -303,7 +318,8 @@ class Words:
         # Of rows that are cut at a change, ends are no censoring.
         if self.found.split or not any(g.cut_short for g in self.found.groups):
             return []
-        return [f"{_upper(line)}." for line in follow_up_in_words(self._labelled())]
+        least = self.found.plan.privacy.min_count
+        return [f"{_upper(line)}." for line in follow_up_in_words(self._labelled(), least)]
 
     def _labelled(self) -> list[Any]:
         return [replace(g, name=self.found.group(g.label)) for g in self.found.groups]

@@ -7,25 +7,34 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from implstats import _parallel
+from implstats.batch.cell_pictures import drawn
 from implstats.batch.cells import Cell
 from implstats.batch.many import KINDS
-from implstats.batch.privacy import masked, without_small
+from implstats.batch.privacy import Privacy, masked
 from implstats.errors import ImplstatsError
 
-__all__ = ["carried_out", "carry_out_cell", "failed", "faults"]
+__all__ = ["DRAWN", "carried_out", "carry_out_cell", "check_cell", "failed", "faults"]
+
+DRAWN = "drawn"
+"""Where a record that comes back from a worker has the files of its pictures; they do not stay in it."""
 
 
-def faults(cells: Sequence[Cell]) -> dict[str, str]:
+def faults(cells: Sequence[Cell], workers: int = 1, cluster: str | None = None) -> dict[str, str]:
     """Return key -> why the rows of a cell cannot be analysed; nothing is fitted."""
-    wrong = {}
-    for cell in cells:
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                KINDS[cell.asked["kind"]].check(masked(cell.frame, cell.masked), cell.asked)
-        except ImplstatsError as error:
-            wrong[cell.key] = str(error)
-    return wrong
+    checks = _parallel.finished(check_cell, [(cell,) for cell in cells], workers, cluster)
+    found = {k: _lost(said) if isinstance(said, Exception) else said for k, said in checks}
+    return {cell.key: found[k] for k, cell in enumerate(cells) if found[k]}
+
+
+def check_cell(cell: Cell) -> str:
+    """Return why the rows of a cell cannot be analysed; nothing if they can."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            KINDS[cell.asked["kind"]].check(masked(cell.frame, cell.masked), cell.asked)
+    except ImplstatsError as error:
+        return str(error)
+    return ""
 
 
 def carry_out_cell(cell: Cell) -> dict[str, Any]:
@@ -39,10 +48,14 @@ def carry_out_cell(cell: Cell) -> dict[str, Any]:
     except Exception as error:
         # A fault of ours: the other cells stand, and the row says what to report.
         return failed(cell, f"unexpected {type(error).__name__}: {error}; please report this")
-    rows = [without_small(row, cell.asked["min_count"]) for row in answer.rows]
+    told_of = Privacy(min_count=cell.asked["min_count"])
+    rows = [told_of.row(row) for row in answer.rows]
     told = {"status": "done", "error": "", "converged": answer.converged, "boundary": answer.boundary}
     said = list(dict.fromkeys(" ".join(str(w.message).split()) for w in heard))
-    return _head(cell) | told | {"warnings": said, "one_direction": answer.one_direction, "rows": rows}
+    told |= {"warnings": said, "one_direction": answer.one_direction, "rows": rows}
+    if "figures" in cell.asked:
+        told["pictures"], told[DRAWN] = drawn(answer.results, cell.asked)
+    return _head(cell) | told
 
 
 def failed(cell: Cell, why: str) -> dict[str, Any]:
@@ -52,9 +65,7 @@ def failed(cell: Cell, why: str) -> dict[str, Any]:
 
 
 def _head(cell: Cell) -> dict[str, Any]:
-    from implstats import __version__
-
-    return {"version": __version__, "asked": cell.asked}
+    return {"made_of": cell.made_of, "asked": cell.asked}
 
 
 def carried_out(

@@ -77,12 +77,11 @@ def numeric(frame: pd.DataFrame, argument: str, name: Hashable, faults: Faults) 
         bad = converted.isna().to_numpy() & column.notna().to_numpy()
         if bad.any():
             first = column[bad].iloc[0]
-            faults.add(
-                argument,
-                name,
-                f"the column holds text such as {first!r} ({_check.rows(frame.index[bad])})",
-                "read it with decimal=',' or mend it" if "," in str(first) else "make it numeric, missing as NaN",
-            )
+            remedy = "read it with decimal=',' or mend it" if "," in str(first) else "make it numeric, missing as NaN"
+            if name in frame.attrs.get("implstats", {}).get("values", {}):
+                remedy = "these are labels of codes: read it with labels='codes', or name the columns that get labels"
+            said = f"the column holds text such as {first!r} ({_check.rows(frame.index[bad])})"
+            faults.add(argument, name, said, remedy)
             return nothing
         column = converted
     values = np.array(column.to_numpy(dtype=float, na_value=np.nan))

@@ -189,7 +189,8 @@ def checked_visits(
 def _refuse_lost_cohorts(frame: pd.DataFrame, kept: NDArray[np.bool_], roles: Roles) -> None:
     if roles.cohort is None:
         return
-    lost = set(frame[roles.cohort].dropna()) - set(frame[roles.cohort][kept])
+    code, levels = pd.factorize(frame[roles.cohort])
+    lost = [levels[k] for k in set(code[code >= 0]) - set(code[kept])]
     if lost:
         raise DataError(
             f"cohort={_check.show(roles.cohort)}: {_check.show(min(lost, key=str))} has no row with all its "

@@ -9,7 +9,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from implstats import _check
@@ -124,7 +123,7 @@ class CohortAnswers:
         return Estimates(
             {"df": df, "level": level},
             title,
-            pd.DataFrame(labels),
+            labels,
             estimate,
             std_error,
             freedom,
@@ -269,7 +268,7 @@ class CohortAnswers:
         return Estimates(
             {"sd": sd, "df": df, "level": level},
             f"Standardised improvement d in {self.outcome} since {self._start()}, positive is better",
-            pd.DataFrame(labels),
+            labels,
             np.concatenate(estimate),
             np.sqrt(np.concatenate(variance)),
             np.concatenate(freedom),
@@ -391,7 +390,7 @@ class CohortAnswers:
                 other.append(of)
         return RetainedImprovement(
             {"natural": taken.tolist(), "df": df, "level": level},
-            pd.DataFrame(labels),
+            labels,
             np.concatenate(change),
             np.concatenate(other),
             np.concatenate(covariance),

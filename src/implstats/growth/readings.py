@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy  # Its stats take half a second to load, which waits until they are asked for.
 from numpy.typing import NDArray
-from scipy import special, stats
+from scipy import special
 
 __all__ = ["FEWEST", "Reading", "answered", "funnel", "furthest", "moved", "normality", "spreads"]
 
@@ -54,7 +55,7 @@ def _judged(
 def normality(kind: str, what: str, values: Floats) -> list[Reading]:
     """Return skewness, tails and straightness of values that a normal distribution is assumed of."""
     n = len(values)
-    skewness, tails = float(stats.skew(values)), float(stats.kurtosis(values))
+    skewness, tails = float(scipy.stats.skew(values)), float(scipy.stats.kurtosis(values))
     side = "right" if skewness > 0 else "left"
     weight = "heavy tails: more" if tails > 0 else "light tails: fewer"
     seen = f"was seen in {n} {what}, which does not prove"
@@ -68,7 +69,7 @@ def normality(kind: str, what: str, values: Floats) -> list[Reading]:
 
 
 def _straightness(kind: str, values: Floats, none: str) -> Reading:
-    n, straight = len(values), float(stats.probplot(values)[1][2])
+    n, straight = len(values), float(scipy.stats.probplot(values)[1][2])
     # What one normal sample in 20 falls below; a curve through simulated samples of 10 to 1000.
     chance = 1 - (0.6 + 0.15 * math.log(n)) / n
     threshold = min(STRAIGHT, chance)
@@ -96,7 +97,7 @@ def spreads(kind: str, by: str, groups: Sequence[tuple[Any, int, float]]) -> Rea
 
 def funnel(kind: str, values: Floats, fitted: Floats) -> Reading:
     """Return the rank correlation of the size of residuals with the fitted value."""
-    n, correlation = len(values), float(stats.spearmanr(np.abs(values), fitted).statistic)
+    n, correlation = len(values), float(scipy.stats.spearmanr(np.abs(values), fitted).statistic)
     more = "larger" if correlation > 0 else "smaller"
     none = f"no marked funnel was seen in {n} residuals, which does not prove constant variance"
     words = (f"residuals are the larger, the {more} the fitted value", none)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from implstats import _check
 from implstats.growth.resampled import Jackknife, ends
-from implstats.results import Result, frozen, intervals, lock
+from implstats.results import Result, by_column, frozen, intervals, lock
 
 __all__ = ["Angles", "RetainedImprovement", "fieller"]
 
@@ -82,7 +82,7 @@ class RetainedImprovement(Result):
 
     Attributes
     ----------
-    labels : mapping of column to tuple (given as a DataFrame)
+    labels : mapping of column to tuple (given as one mapping a row)
         cohort, reference, time of each row.
     change, change_reference : numpy.ndarray
         Improvement since the baseline of both cohorts, positive is better, in units of the outcome.
@@ -116,7 +116,7 @@ class RetainedImprovement(Result):
     def __post_init__(self) -> None:
         for name in ("change", "change_reference", "covariance", "df"):
             object.__setattr__(self, name, frozen(getattr(self, name), float))
-        object.__setattr__(self, "labels", {c: tuple(values) for c, values in dict(self.labels).items()})
+        object.__setattr__(self, "labels", by_column(self.labels))
 
     def with_draws(self, draws: Angles) -> RetainedImprovement:
         """Return the same ratios with sets from draws."""
@@ -132,8 +132,6 @@ class RetainedImprovement(Result):
         with np.errstate(divide="ignore", invalid="ignore"):
             ratio = top / below
             std_error = np.sqrt(V[:, 0, 0] - 2 * ratio * V[:, 0, 1] + ratio**2 * V[:, 1, 1]) / np.abs(below)
-        out = pd.DataFrame(self.labels)
-        out["estimate"], out["std_error"], out["df"] = ratio, std_error, self.df
         low, high = intervals(ratio, std_error, self.df, level)
         shape = np.full(len(ratio), "bounded", dtype=object)
         if self.method == "fieller":
@@ -145,9 +143,9 @@ class RetainedImprovement(Result):
         # A share of no improvement is no share, whatever the division gives.
         none = self.change_reference <= 0 if not flip else (self.change <= 0) | (self.change_reference <= 0)
         shape[none] = "none"
-        out["conf_low"], out["conf_high"], out["set"] = low, high, shape
-        out.loc[none, ["estimate", "std_error", "conf_low", "conf_high"]] = np.nan
-        return out
+        known = {"estimate": ratio, "std_error": std_error, "df": self.df, "conf_low": low, "conf_high": high}
+        known |= {name: np.where(none, np.nan, values) for name, values in known.items() if name != "df"}
+        return pd.DataFrame({**self.labels, **known, "set": shape})
 
     def header(self) -> list[str]:
         """Return what the ratio is, and what it cannot tell."""

@@ -16,6 +16,7 @@ from implstats.errors import DataError
 from implstats.plot import parts, style
 from implstats.survival import DiscreteHazardResult, ParametricResult, SurvivalCurves
 from implstats.survival.times import at_risk as rows_at_risk
+from implstats.tables import is_few
 
 __all__ = ["hazard"]
 
@@ -41,6 +42,7 @@ def hazard(
     level: float | None = None,
     per: str | None = None,
     labels: Mapping[Any, str] | None = None,
+    min_count: int = 1,
 ) -> Axes:
     """When is the risk highest: in which years do programmes stop, among those that still run?
 
@@ -71,6 +73,9 @@ def hazard(
         there is one, of the id.
     labels : mapping of name to str, optional
         What to write for a column, a group or a value: {"years": "Years since the start", "discontinued": "stopped"}.
+    min_count : int
+        Where events or rows at risk are fewer than this, "<5" (if it is 5) stands in place of what hazards rest on; by
+        default all numbers are told.
 
     Returns
     -------
@@ -98,17 +103,18 @@ def hazard(
     """
     words = style.label_map(labels)
     _check.flag("at_risk", at_risk)
+    least = _check.whole("min_count", min_count, least=1)
     wide = _check.level(getattr(result, "level", 0.95) if level is None else level)
     if per is not None and not isinstance(per, str):
         raise DataError(f"per={_check.show(per)}: not a text; write per='programme-year'")
     if isinstance(result, SurvivalCurves):
         if profile is not None:
             raise DataError(f"profile={_check.show(profile)}: curves have groups; say by= in survival_curves")
-        course = _of_curves(result, times, wide, per, words)
+        course = _of_curves(result, times, wide, per, words, least)
     elif isinstance(result, DiscreteHazardResult):
-        course = _of_periods(result, profile, times, wide, per, words)
+        course = _of_periods(result, profile, times, wide, per, words, least)
     elif isinstance(result, ParametricResult):
-        course = _of_times(result, profile, times, wide, per, words)
+        course = _of_times(result, profile, times, wide, per, words, least)
     else:
         remedy = "draw what survival_curves, fit_discrete_hazard or fit_parametric returned"
         raise style.needs("hazard", "survival curves, or a discrete or parametric model", result, remedy)
@@ -146,13 +152,15 @@ class _Course:
     width: float = 0.0
 
 
-def _of_curves(curves: SurvivalCurves, breaks: Any, level: float, per: str | None, words: Mapping[Any, str]) -> _Course:
+def _of_curves(
+    curves: SurvivalCurves, breaks: Any, level: float, per: str | None, words: Mapping[Any, str], least: int
+) -> _Course:
     table = curves.rates(None if breaks is None else _ends(breaks), level=level)
     table = table.assign(line=table["group"], time=(table["start"] + table["end"]) / 2)
     names = style.group_names(curves, words, table["line"].drop_duplicates())
     pairs = table.drop_duplicates("time")[["time", "start", "end"]].itertuples(index=False)
     table["cell"] = [
-        f"{_few(events)}/{_few(exposure)}" if exposure else "–"
+        _rests_on(events, exposure, least) if exposure else "–"
         for events, exposure in zip(table["events"].tolist(), table["exposure"].tolist(), strict=True)
     ]
     return _Course(
@@ -168,12 +176,21 @@ def _of_curves(curves: SurvivalCurves, breaks: Any, level: float, per: str | Non
 
 
 def _of_periods(
-    model: DiscreteHazardResult, profile: Any, times: Any, level: float, per: str | None, words: Mapping[Any, str]
+    model: DiscreteHazardResult,
+    profile: Any,
+    times: Any,
+    level: float,
+    per: str | None,
+    words: Mapping[Any, str],
+    least: int,
 ) -> _Course:
     table, names = _lines(model, model.hazard(profile, times, level=level), words)
     shown = table["time"].unique().tolist()
     seen = model.at_risk().set_index("time").loc[shown]
-    cells = [f"{_few(events)}/{_few(n)}" for events, n in zip(seen["events"], seen["at_risk"], strict=True)]
+    cells = [
+        parts.few(n, least) if is_few(n, least) else _rests_on(events, n, least)
+        for events, n in zip(seen["events"], seen["at_risk"], strict=True)
+    ]
     weights = ", sums of weights" if model.spells.weighted else ""
     event = style.named(words, model.spells.event_name)
     return _Course(
@@ -189,7 +206,13 @@ def _of_periods(
 
 
 def _of_times(
-    model: ParametricResult, profile: Any, times: Any, level: float, per: str | None, words: Mapping[Any, str]
+    model: ParametricResult,
+    profile: Any,
+    times: Any,
+    level: float,
+    per: str | None,
+    words: Mapping[Any, str],
+    least: int,
 ) -> _Course:
     found = model.spells
     high = float(found.exit.max())
@@ -198,7 +221,8 @@ def _of_times(
         low, *_, high = _ends(times)
     table, names = _lines(model, model.hazard(profile, np.linspace(low, high, GRID), level=level), words)
     ticks = style.round_times(0.0 if times is None else low, high)
-    counts = dict(zip(ticks, map(_few, rows_at_risk(found, 0, np.array(ticks))), strict=True))
+    at_risk = rows_at_risk(found, 0, np.array(ticks))
+    counts = {t: parts.few(n, least) if is_few(n, least) else _few(n) for t, n in zip(ticks, at_risk, strict=True)}
     # Who stopped between two visits counts as at risk until the later one, and two columns name neither time nor event.
     visits = model.call["lower"] is not None
     most, event = (" at the most", "events") if visits else ("", style.named(words, found.event_name))
@@ -239,6 +263,11 @@ def _lines(model: Any, table: pd.DataFrame, words: Mapping[Any, str]) -> tuple[p
 
 def _value(words: Mapping[Any, str], value: Any) -> str:
     return words.get(value, style.tick(value) if isinstance(value, float) else str(value))
+
+
+def _rests_on(events: float, over: float, least: int) -> str:
+    """Write events and what they are counted over; few events would be told by the hazard times what it rests on."""
+    return str(parts.few(events, least)) if is_few(events, least) else f"{_few(events)}/{_few(over)}"
 
 
 def _few(value: float) -> str:

@@ -32,6 +32,7 @@ def incidence(
     times: Any = None,
     level: float | None = None,
     labels: Mapping[Any, str] | None = None,
+    min_count: int = 1,
 ) -> Axes | NDArray[Any]:
     """How likely is it that each cause has ended a spell by some time, and on how many does that rest?
 
@@ -56,6 +57,8 @@ def incidence(
         Level of the bands; by default the one that the result was made with.
     labels : mapping of name to str, optional
         What to write for a column, a group or a cause: {"years": "Years since the start", "merged": "Merged"}.
+    min_count : int
+        Numbers of people below this are written as "<5" (if it is 5); by default all are told.
 
     Returns
     -------
@@ -89,13 +92,14 @@ def incidence(
         raise style.needs("incidence", "a cumulative incidence", result, "draw what cumulative_incidence returned")
     _check.flag("stacked", stacked)
     _check.flag("at_risk", at_risk)
+    least = _check.whole("min_count", min_count, least=1)
     table = result.tidy(level=level)
     groups, causes = (table[column].drop_duplicates().tolist() for column in ("group", "cause"))
     shown = groups if stacked else (causes if len(groups) > 1 else [None])
     rows_under = 1 if stacked else len(groups)
     size = (5.6 if len(shown) == 1 else 4.7, 3.7 + 0.15 * rows_under * at_risk)
     axes = parts.panels(ax, len(shown), size, what="group" if stacked else "cause")
-    draw = _Panel(result, words, table, style.asked_times(times, float(table["time"].max())), at_risk)
+    draw = _Panel(result, words, table, style.asked_times(times, float(table["time"].max())), at_risk, least)
     highest = 1.0 if stacked else min(1.0, float(table[["estimate", "conf_high"]].max().max()))
     for panel, name in zip(axes, shown, strict=True):
         parts.dress(panel)
@@ -117,8 +121,10 @@ class _Panel:
         table: pd.DataFrame,
         times: list[float],
         under: bool,
+        least: int,
     ) -> None:
         self.result, self.words, self.table, self.times, self.under = result, words, table, times, under
+        self.least = least
         self.last = float(table["time"].max())
         self.groups, self.causes = (table[column].drop_duplicates().tolist() for column in ("group", "cause"))
         self.names = style.group_names(result, words, self.groups)
@@ -170,6 +176,7 @@ class _Panel:
         table = table[table["cause"] == self.causes[0]]
         table["at_risk"] = [round(n, 1) if isinstance(n, float) else n for n in table["at_risk"].tolist()]
         counts = {g: table[table["group"] == g].set_index("time")["at_risk"].to_dict() for g in groups}
+        counts = parts.told(counts, self.least)
         ticks = parts.thinned(self.times, ax, *ax.get_xlim(), counts) if self.under else self.times
         ax.set_xticks(ticks, [style.tick(t) for t in ticks])
         over = style.named(self.words, self.result.duration)

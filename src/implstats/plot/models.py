@@ -17,6 +17,7 @@ from implstats.errors import DataError
 from implstats.growth import CohortModel, MixedResult
 from implstats.growth.fixed import FixedEffects
 from implstats.plot import parts, style
+from implstats.tables import is_few
 
 __all__ = ["missingness", "random_effects", "residuals"]
 
@@ -181,7 +182,11 @@ def random_effects(
 
 
 def missingness(
-    result: Any, *, ax: Axes | Sequence[Axes] | None = None, labels: Mapping[Any, str] | None = None
+    result: Any,
+    *,
+    ax: Axes | Sequence[Axes] | None = None,
+    labels: Mapping[Any, str] | None = None,
+    min_count: int = 1,
 ) -> Axes | NDArray[Any]:
     """Who was seen: what share of each cohort's patients had a value at each visit?
 
@@ -196,6 +201,9 @@ def missingness(
         Where to draw, one per panel; by default a fresh figure.
     labels : mapping of name to str, optional
         What to write for a column or a cohort; see `trajectories`.
+    min_count : int
+        Numbers of patients below this are written as "<5" (if it is 5), and visits that fewer were seen at have no
+        point, since a share of a known number gives it away; by default all are told.
 
     Returns
     -------
@@ -224,6 +232,7 @@ def missingness(
     """
     found = style.panels_of("missingness", result)
     words = style.label_map(labels)
+    least = _check.whole("min_count", min_count, least=1)
     fits = [g for g in found.values() if isinstance(g, CohortModel)]
     tall = 3.3 + 0.15 * max(len(g.cohorts) for g in fits)
     axes = parts.panels(ax, len(found), (5.4 if len(found) == 1 else 4.7, tall), what="outcome")
@@ -231,7 +240,7 @@ def missingness(
         if isinstance(growth, str):
             parts.refuse_panel(panel, style.named(words, name), growth)
             continue
-        _seen(panel, growth, words)
+        _seen(panel, growth, words, least)
     return axes[0] if isinstance(result, CohortModel) else parts.array_of(axes)
 
 
@@ -299,7 +308,7 @@ def _caterpillar(ax: Axes, part: pd.DataFrame, words: Mapping[Any, str]) -> None
     parts.beside(ax, f"{count} levels, in order of size")
 
 
-def _seen(ax: Axes, growth: CohortModel, words: Mapping[Any, str]) -> None:
+def _seen(ax: Axes, growth: CohortModel, words: Mapping[Any, str], least: int) -> None:
     parts.dress(ax)
     looks = style.looks(growth.cohorts)
     low, high = growth.time_range
@@ -314,7 +323,7 @@ def _seen(ax: Axes, growth: CohortModel, words: Mapping[Any, str]) -> None:
             counts[cohort] = dict.fromkeys(times, 0) | {
                 float(t): int(n) for t, n in zip(part["time"], part["n"], strict=True)
             }
-            share = [100 * counts[cohort][t] / started[cohort] for t in times]
+            share = [_share(counts[cohort][t], started[cohort], least) for t in times]
             look = looks[cohort]
             ax.plot(
                 times,
@@ -332,7 +341,7 @@ def _seen(ax: Axes, growth: CohortModel, words: Mapping[Any, str]) -> None:
         for cohort, last in style.last_visits(growth).items():
             counts[cohort] = {t: int((last >= t).sum()) for t in times}
             left = np.sort(last)
-            steps = 100 * (1 - np.arange(len(left) + 1) / len(left))
+            steps = [_share(len(left) - k, len(left), least) for k in range(len(left) + 1)]
             look = looks[cohort]
             ax.step(
                 np.concatenate([[low], left]),
@@ -345,7 +354,7 @@ def _seen(ax: Axes, growth: CohortModel, words: Mapping[Any, str]) -> None:
             )
             ax.plot(
                 times,
-                [100 * counts[cohort][t] / len(left) for t in times],
+                [_share(counts[cohort][t], len(left), least) for t in times],
                 color=look.colour,
                 linestyle="",
                 marker=look.marker,
@@ -357,10 +366,15 @@ def _seen(ax: Axes, growth: CohortModel, words: Mapping[Any, str]) -> None:
     ax.set_xlim(low - pad, high + pad)
     ax.set_ylim(0, 104)
     ax.set_yticks([0, 25, 50, 75, 100], ["0 %", "25 %", "50 %", "75 %", "100 %"])
-    ticks = parts.thinned(times, ax, low, high, counts)
+    told = parts.told(counts, least)
+    ticks = parts.thinned(times, ax, low, high, told)
     ax.set_xticks(ticks, [style.tick(t) for t in ticks])
     _axis_labels(ax, "", "share of patients seen")
     parts.title(ax, f"Who was seen: {style.named(words, growth.outcome)}")
-    parts.counts_under(ax, ticks, counts, names, looks, head, style.time_word(growth, words))
+    parts.counts_under(ax, ticks, told, names, looks, head, style.time_word(growth, words))
     handles = [parts.key(looks[c]) for c in growth.cohorts]
-    parts.legend_inside(ax, handles, [f"{names[c]}: {started[c]} patients" for c in growth.cohorts])
+    parts.legend_inside(ax, handles, [f"{names[c]}: {parts.few(started[c], least)} patients" for c in growth.cohorts])
+
+
+def _share(count: int, of: int, least: int) -> float:
+    return float("nan") if is_few(count, least) else 100 * count / of

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from implstats.errors import DataError
 from implstats.plot.style import FAINT, INK, LINE, NORMAL, SMALL, Look, literal, text_width, tick, wrapped
+from implstats.tables import is_few
 
 __all__ = ["panels"]
 
@@ -260,6 +261,16 @@ def thinned(
         if (t - kept[-1]) / span * points >= need and (times[-1] - t) / span * points >= need:
             kept.append(t)
     return [*kept, *times[-1:]] if len(times) > 1 else kept
+
+
+def told(counts: Mapping[Any, Mapping[float, Any]], least: int) -> dict[Any, dict[float, Any]]:
+    """Return counts as they are written under an axis: those of 1 to `least` - 1 as "<5"."""
+    return {name: {t: few(n, least) for t, n in row.items()} for name, row in counts.items()}
+
+
+def few(count: Any, least: int) -> Any:
+    """Return a count as a picture tells it: "<5" where it is too small."""
+    return f"<{least}" if is_few(count, least) else count
 
 
 def counts_under(

@@ -142,12 +142,14 @@ def at_time(result: Any, labels: Mapping[Any, str], time: float) -> str:
 def text_width(text: str, size: float, *, bold: bool = False) -> float:
     """Return the width in points of the longest line of a text."""
     font = FontProperties(weight="bold" if bold else "normal")
-    widths = [
-        float(TextPath((0, 0), line.replace(r"\$", "S"), size=size, prop=font).get_extents().width)
-        for line in text.split("\n")
-        if line.strip()
-    ]
-    return max(widths, default=0.0)
+    lines = [line.replace(r"\$", "S") for line in text.split("\n") if line.strip()]
+    return max((_line_width(TextPath((0, 0), line, size=size, prop=font)) for line in lines), default=0.0)
+
+
+def _line_width(line: TextPath) -> float:
+    # Letters are widest at points of their outlines; to solve the curves between would take seven times as long.
+    drawn = line.vertices[line.codes != TextPath.CLOSEPOLY, 0]
+    return float(np.ptp(drawn)) if len(drawn) else 0.0
 
 
 # Checks --------------------------------------------------------------------------------------------------------------
@@ -222,6 +224,12 @@ def last_visits(result: CohortModel) -> dict[Any, NDArray[np.float64]]:
     last = rows.groupby([str(result.cohort), str(result.patient)], observed=True)[str(result.time)].max()
     of = last.index.get_level_values(0)
     return {c: last[of == c].to_numpy(float) for c in result.cohorts}
+
+
+def headed(axes: Axes | NDArray[Any], words: object) -> None:
+    """Write a heading over a whole figure."""
+    figure = np.ravel(np.asarray(axes, dtype=object))[0].get_figure(root=True)
+    figure.suptitle(wrapped(words, 60), fontsize=NORMAL, color=INK, x=0.01, ha="left", gid="heading")
 
 
 # Files ---------------------------------------------------------------------------------------------------------------

@@ -29,6 +29,7 @@ def survival(
     times: Any = None,
     level: float | None = None,
     labels: Mapping[Any, str] | None = None,
+    min_count: int = 1,
 ) -> Axes:
     """What share of each group is still without the event, how sure is that, and on how many does it rest?
 
@@ -53,6 +54,8 @@ def survival(
     labels : mapping of name to str, optional
         What to write for a column or a group, unit included: {"years": "Years since the start", "discontinued":
         "stopped", "before": "Before 2010"}.
+    min_count : int
+        Numbers of people below this are written as "<5" (if it is 5); by default all are told.
 
     Returns
     -------
@@ -93,7 +96,7 @@ def survival(
         _draw(panel, table[table["group"] == name], look, str(name), censored=censored)
     panel.set_xlim(0 - 0.02 * last, last * 1.02)
     panel.set_ylim(-0.02, 1.04)
-    counts = _counts(curves, asked)
+    counts = parts.told(_counts(curves, asked), _check.whole("min_count", min_count, least=1))
     ticks = parts.thinned(asked, panel, *panel.get_xlim(), counts) if at_risk else asked
     panel.set_xticks(ticks, [style.tick(t) for t in ticks])
     parts.beside(panel, f"share without the event ({style.named(words, curves.event)})")

@@ -37,6 +37,7 @@ def trajectories(
     spaghetti: bool = False,
     observed: bool = False,
     labels: Mapping[Any, str] | None = None,
+    min_count: int = 1,
 ) -> Axes | NDArray[Any]:
     """How did the mean of each cohort change, how sure is that, and how many patients does it rest on?
 
@@ -68,6 +69,9 @@ def trajectories(
     labels : mapping of name to str, optional
         What to write for a column or a cohort, unit included: {"bsi": "Symptoms (BSI, 0-4)", "month": "Months since
         the start", "before": "Before 2010"}. Names that the picture does not show are ignored.
+    min_count : int
+        Numbers of people below this are written as "<5" (if it is 5), and have no observed mean, which may be that of
+        one patient; by default all are told.
 
     Returns
     -------
@@ -102,6 +106,7 @@ def trajectories(
     freedom = str(getattr(result, "df", "auto")) if df is None else df
     _check.flag("spaghetti", spaghetti)
     _check.flag("observed", observed)
+    least = _check.whole("min_count", min_count, least=1)
     made = {
         name: _Course(growth, times, wide, freedom) if isinstance(growth, CohortModel) else growth
         for name, growth in found.items()
@@ -113,7 +118,7 @@ def trajectories(
         if isinstance(course, str):
             parts.refuse_panel(panel, style.named(words, name), course)
             continue
-        _draw(panel, course, words, spaghetti=spaghetti, observed=observed)
+        _draw(panel, course, words, least, spaghetti=spaghetti, observed=observed)
     return axes[0] if isinstance(result, CohortModel) else parts.array_of(axes)
 
 
@@ -155,7 +160,7 @@ class _Course:
         return "patients seen then or later", {c: {t: int((v >= t).sum()) for t in self.times} for c, v in last.items()}
 
 
-def _draw(ax: Axes, course: _Course, words: Mapping[Any, str], *, spaghetti: bool, observed: bool) -> None:
+def _draw(ax: Axes, course: _Course, words: Mapping[Any, str], least: int, *, spaghetti: bool, observed: bool) -> None:
     result = course.result
     seen = style.looks(result.cohorts)
     span = course.high - course.low
@@ -187,10 +192,11 @@ def _draw(ax: Axes, course: _Course, words: Mapping[Any, str], *, spaghetti: boo
             y, low, high = (points[c].to_numpy(float) for c in ("estimate", "conf_low", "conf_high"))
             parts.joined(ax, x, y, low, high, look, str(cohort), "mean")
         if observed:
-            _observed(ax, result, cohort, look, beside)
+            _observed(ax, result, cohort, look, beside, least)
     pad = 0.05 * span if span else 1.0
     ax.set_xlim(course.low - pad, course.high + pad)
-    head, counts = course.counts()
+    head, seen_then = course.counts()
+    counts = parts.told(seen_then, least)
     ticks = parts.thinned(course.times, ax, course.low, course.high, counts)
     ax.set_xticks(ticks, [style.tick(t) for t in ticks])
     if len(ticks) < len(course.times):
@@ -267,11 +273,12 @@ def _spaghetti(ax: Axes, result: CohortModel, seen: Mapping[Any, style.Look]) ->
     ax.autoscale_view()
 
 
-def _observed(ax: Axes, result: CohortModel, cohort: Any, look: style.Look, beside: float) -> None:
+def _observed(ax: Axes, result: CohortModel, cohort: Any, look: style.Look, beside: float, least: int) -> None:
     if not result.times:
         raise DataError("observed=True: times are irregular, so no visit has a mean; say spaghetti=True")
     rows = result.augment()
-    mean = rows[rows[str(result.cohort)] == cohort].groupby(str(result.time))[str(result.outcome)].mean()
+    seen = rows[rows[str(result.cohort)] == cohort].groupby(str(result.time))[str(result.outcome)]
+    mean = seen.mean()[seen.count() >= least]
     ax.plot(
         mean.index.to_numpy(float) + beside,
         mean.to_numpy(float),

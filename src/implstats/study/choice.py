@@ -18,7 +18,17 @@ from implstats.growth.cohorts import CohortModel
 from implstats.growth.fit import GrowthResult, growth_result
 from implstats.growth.mmrm import mmrm_design, mmrm_result
 
-__all__ = ["DEFAULT_DF", "MODELS", "OWN_COVARIANCE", "Choice", "Reason", "boundary_words", "choose", "fit_outcome"]
+__all__ = [
+    "BESIDE",
+    "DEFAULT_DF",
+    "MODELS",
+    "OWN_COVARIANCE",
+    "Choice",
+    "Reason",
+    "boundary_words",
+    "choose",
+    "fit_outcome",
+]
 __all__ += ["refuse", "straightness"]
 
 Say = Callable[[Any], str]
@@ -27,10 +37,12 @@ MODELS = ("auto", "mmrm", "growth")
 # Held its level where Satterthwaite's fell short: small, unequal cohorts with drop-out (tests/simulation/table.md).
 DEFAULT_DF = "kenward-roger"
 COVARIANCE = "unstructured"
+BESIDE = ("interruption", "moderators", "patient_weights")
+"""Roles of columns that a model may have beside outcome, time, patient, cohort and covariates."""
 OWN_COVARIANCE = 20
 """Patients that every cohort must have, so that each gets a covariance of its own."""
 _NUMBERS = {1: "one", 2: "two", 3: "three", 4: "four"}
-_NOT_MMRM = ("shape", "groups", "time_unit")
+_NOT_MMRM = ("shape", "groups", "time_unit", "interruption", "moderators")
 _SIMPLER = "say model='growth', or ask fit_mmrm with a simpler covariance="
 
 
@@ -80,17 +92,33 @@ class Choice:
         return "; ".join(part(say) for part in parts)
 
 
-def refuse(model: Any, shape: Any, groups: Any, faults: Faults) -> None:
-    """Record an unknown model, and what an MMRM cannot do beside."""
+def refuse(model: Any, roles: Mapping[str, Any], df: str, faults: Faults) -> None:
+    """Record an unknown model, what an MMRM cannot do beside, and what does not go with weights of patients."""
     faults.ask(_check.one_of, "model", model, MODELS)
-    if model != "mmrm":
-        return
-    if _named(groups):
-        said = f"an MMRM has no random effects, and groups={_check.show(groups)} asks for them"
-        faults.add("model", model, said, "say model='growth', or leave groups= out")
-    if isinstance(shape, Shape) or (isinstance(shape, str) and shape in ("linear", "quadratic", "log")):
-        said = f"an MMRM has a mean for every visit, and shape={_check.show(shape)} asks for a course"
-        faults.add("model", model, said, "say model='growth', or leave shape= out")
+    if roles["patient_weights"] is not None:
+        if _named(roles["groups"]):
+            faults.add("groups", roles["groups"], "not with patient_weights=", "leave one of the two out")
+        if df != "normal":
+            said = "not defined with patient_weights=, whose standard errors come from the spread between patients"
+            faults.add("df", df, said, "say df='normal'")
+    if model == "mmrm":
+        _refuse_roles(roles, faults)
+
+
+def _refuse_roles(roles: Mapping[str, Any], faults: Faults) -> None:
+    """Record what an MMRM that is asked for has not."""
+    shape = roles["shape"]
+    course = isinstance(shape, Shape) or (isinstance(shape, str) and shape in ("linear", "quadratic", "log"))
+    asked = {
+        "groups": ("has no random effects", "them", _named(roles["groups"])),
+        "shape": ("has a mean for every visit", "a course", course),
+        "interruption": ("has no course that could be interrupted", "it", roles["interruption"] is not None),
+        "moderators": ("has no scores that change depends on", "them", _named(roles["moderators"])),
+    }
+    for name, (has, what, given) in asked.items():
+        if given:
+            said = f"an MMRM {has}, and {name}={_check.show(roles[name])} asks for {what}"
+            faults.add("model", "mmrm", said, f"say model='growth', or leave {name}= out")
 
 
 def choose(frame: pd.DataFrame, outcome: str, model: str, roles: Mapping[str, Any]) -> tuple[GrowthDesign, Choice]:
@@ -142,6 +170,11 @@ def _against_mmrm(design: GrowthDesign, roles: Mapping[str, Any]) -> Reason | No
     if groups:
         listed = " and ".join(["{}"] * len(groups))
         return Reason(f"random effects of {listed} were asked for, which an MMRM has not", groups)
+    if roles["interruption"] is not None:
+        return Reason("an interruption by {} was asked for, which an MMRM has not", (roles["interruption"],))
+    if scores := _named(roles["moderators"]):
+        listed = " and ".join(["{}"] * len(scores))
+        return Reason(f"change was asked to depend on {listed}, which it cannot in an MMRM", scores)
     if not isinstance(shape, str) or shape not in ("auto", "visits"):
         return Reason("a course over time was asked for")
     if design.time_unit:
@@ -197,16 +230,18 @@ def fit_outcome(
     """
     design, choice = choose(frame, outcome, model, roles)
     told = dict(call) | {"outcome": outcome, "better": better}
+    # A weighted restricted likelihood is not defined.
+    method = "reml" if roles["patient_weights"] is None else "ml"
     if choice.model == "mmrm":
         visits = mmrm_design(frame, outcome=outcome, **{k: v for k, v in roles.items() if k not in _NOT_MMRM})
     while choice.model == "mmrm":
         try:
-            return mmrm_result(visits, better, "reml", COVARIANCE, choice.by_cohort, told), choice
+            return mmrm_result(visits, better, method, COVARIANCE, choice.by_cohort, told), choice
         except (DataError, ConvergenceError) as error:
             if model == "mmrm" and not choice.by_cohort:
                 raise _asked_for(error) from None
             choice = _simpler(choice, error, design)
-    return growth_result(design, better, "reml", told), choice
+    return growth_result(design, better, method, told), choice
 
 
 def _simpler(choice: Choice, error: Exception, design: GrowthDesign) -> Choice:

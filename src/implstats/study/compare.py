@@ -19,14 +19,15 @@ from implstats.growth.cohorts import CohortModel
 from implstats.growth.fit import MISSING
 from implstats.growth.fixed import DF
 from implstats.results import Result
-from implstats.study.choice import DEFAULT_DF, Choice, boundary_words, fit_outcome, refuse, straightness
+from implstats.study.choice import BESIDE, DEFAULT_DF, Choice, boundary_words, fit_outcome, refuse, straightness
 from implstats.study.overall import Overall, overall
 from implstats.study.rows import CORRECTIONS, ORDER, answers, corrected, row
 from implstats.study.words import Words
 
 __all__ = ["CohortComparison", "compare_cohorts"]
 
-_ROLES = ("time", "patient", "cohort", "reference", "baseline", "shape", "adjust", "groups", "missing", "time_unit")
+_MODEL = ("time", "patient", "cohort", "reference", "baseline", "shape", "adjust", "groups", "missing", "time_unit")
+_ROLES = _MODEL + BESIDE
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -234,6 +235,9 @@ def compare_cohorts(
     shape: Any = "auto",
     adjust: str | Sequence[str] | None = None,
     groups: str | Sequence[str] | None = None,
+    interruption: str | None = None,
+    moderators: str | Sequence[str] | None = None,
+    patient_weights: str | None = None,
     margin: float | None = None,
     correction: str = "holm",
     sd: str | float = "baseline",
@@ -272,6 +276,15 @@ def compare_cohorts(
     adjust : list of columns, or patsy right-hand side, optional
     groups : column or list of columns, optional
         Random effects beside the patient's (site, therapist); they take a growth model.
+    interruption : str, optional
+        Column with the time at which circumstances changed for the patient; takes a growth model, of which
+        `study.fits["bsi"].interruption()` is what it did. Effects are those of the course without it.
+    moderators : column or list of columns, optional
+        Scores that change may depend on; they take a growth model, whose `moderation()` has what a point changes.
+        Effects are those at their mean.
+    patient_weights : str, optional
+        Column with one positive weight per patient, as of `propensity_weights`; models are then fitted by maximum
+        likelihood. Goes with df="normal" and without `groups`; `overall()` is not defined.
     margin : float, optional
         Difference in d, in SDs, beyond which less improvement matters; adds where the interval lies against it.
     correction : {"holm", "bonferroni", "fdr_bh", "none"}
@@ -338,7 +351,7 @@ def compare_cohorts(
         ("missing", missing, MISSING),
     ):
         faults.ask(_check.one_of, argument, value, allowed)
-    refuse(model, shape, groups, faults)
+    refuse(model, roles, df, faults)
     if isinstance(sd, str):
         faults.ask(_check.one_of, "sd", sd, SDS)
     else:

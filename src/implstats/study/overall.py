@@ -88,6 +88,8 @@ def overall(
     level: float,
 ) -> Overall:
     """Return the mean d over the fits per cohort, and its ratio to the reference's, in draws of patients."""
+    for fit in fits.values():
+        fit.refuse_weights("overall")
     draws = _check.whole("draws", draws, least=20, remedy="999 is a good number")
     found, failed = effect_size_draws(fits, times, sd, draws, _check.generator(rng))
     if len(found) < draws / 2:

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Words"]
 
+VISITS = (
+    ": every cohort has a mean of its own at every visit, no course between visits is assumed, a patient who missed "
+    "visits counts with those that were made, and the covariance of a patient's visits is unstructured"
+)
 CORRECTION = {"holm": "Holm", "bonferroni": "Bonferroni", "fdr_bh": "Benjamini and Hochberg"}
 
 
@@ -151,33 +155,47 @@ class Words:
     def _analyses(self) -> list[str]:
         """Return how the outcomes were analysed, and why so; one text a model."""
         study = self.study
-        kinds = {name: (*_analysis(fit), study.choices[name].why(self)) for name, fit in study.fits.items()}
+        kinds = {name: (*self._analysis(fit), study.choices[name].why(self)) for name, fit in study.fits.items()}
         said = []
         for kind in dict.fromkeys(kinds.values()):
-            model, properties, why = kind
+            model, likelihood, properties, why = kind
             names = [name for name in kinds if kinds[name] == kind]
             who = f"{_joined(map(self, names))} {'was' if len(names) == 1 else 'were'}"
             who = "Each outcome was" if len(names) == len(kinds) else who
             formulas = "; ".join(study.fits[name].formula for name in names)
             said.append(
-                f"{who} analysed with {model}, fitted by restricted maximum likelihood ({formulas}){properties}. "
+                f"{who} analysed with {model}, fitted by {likelihood} ({formulas}){properties}. "
                 f"This model was chosen because {why}."
             )
         return said
 
+    def _analysis(self, fit: CohortModel) -> tuple[str, str, str]:
+        """Return the kind of a model, what was maximised, and what is to be said after its formula."""
+        likelihood, weights = "restricted maximum likelihood", fit.call.get("patient_weights")
+        if weights is not None:
+            likelihood = (
+                f"maximum likelihood with patients weighted by {self(weights)}, its standard errors from the spread "
+                "between patients"
+            )
+        if isinstance(fit, MMRMResult):
+            return "a mixed model for repeated measures (MMRM)", likelihood, VISITS
+        word = fit.design.shape.word
+        shape = "visits as categories" if word == "visits" else f"{word} time"
+        groups = dict.fromkeys(t.group for t in fit.design.terms if len(t.columns) == 1 and t.group != str(fit.patient))
+        random = _joined(["patients", *(f"{g}s" for g in groups)])
+        kind = f"a linear mixed model, {shape} by cohort as fixed effects and {random} as random effects"
+        return kind, likelihood, self._beside(fit)
 
-def _analysis(fit: CohortModel) -> tuple[str, str]:
-    """Return the kind of a model, and what is to be said after its formula."""
-    if isinstance(fit, MMRMResult):
-        return "a mixed model for repeated measures (MMRM)", (
-            ": every cohort has a mean of its own at every visit, no course between visits is assumed, a patient who "
-            "missed visits counts with those that were made, and the covariance of a patient's visits is unstructured"
-        )
-    word = fit.design.shape.word
-    shape = "visits as categories" if word == "visits" else f"{word} time"
-    groups = dict.fromkeys(t.group for t in fit.design.terms if len(t.columns) == 1 and t.group != str(fit.patient))
-    random = _joined(["patients", *(f"{g}s" for g in groups)])
-    return f"a linear mixed model, {shape} by cohort as fixed effects and {random} as random effects", ""
+    def _beside(self, fit: CohortModel) -> str:
+        """Return what a growth model has beside its courses."""
+        said = ""
+        if fit.design.interruption is not None:
+            change = self(fit.design.interruption.column)
+            said += f"; from {change} on, a patient has a level and a slope of its own, which effects leave out"
+        if fit.design.moderators is not None:
+            scores = _joined(map(self, fit.design.moderators.columns))
+            said += f"; change depends on {scores}, and effects are those at the mean"
+        return said
 
 
 def _two(value: float) -> str:

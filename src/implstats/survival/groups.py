@@ -14,6 +14,7 @@ from implstats import _check
 from implstats._check import Faults
 from implstats._core.events import Curve, crossing, kaplan_meier
 from implstats.design.spells import SpellRoles, Spells, spells
+from implstats.tables import is_few
 
 __all__ = [
     "Group",
@@ -121,14 +122,20 @@ def groups_of(found: Spells, by: Hashable | None) -> tuple[Group, ...]:
     return tuple(groups)
 
 
-def follow_up_in_words(groups: Sequence[Group]) -> list[str]:
-    """Return how many of each group were censored early, and how unlike their follow-up is, if it is."""
+def follow_up_in_words(groups: Sequence[Group], least: int = 1) -> list[str]:
+    """Return how many of each group were censored early, and how unlike their follow-up is, if it is.
+
+    Numbers of 1 to `least` - 1 are not told.
+    """
     if len(groups) < 2:
         return []
     common = min(g.last for g in groups)
     shares = [g.cut_short / g.rows for g in groups]
     told = [
-        f"{g.cut_short} of {g.rows} in {g.name} ({100 * share:.0f} %)" for g, share in zip(groups, shares, strict=True)
+        f"under {least} in {g.name}"
+        if is_few(g.cut_short, least)
+        else f"{g.cut_short} of {g.rows} in {g.name} ({100 * share:.0f} %)"
+        for g, share in zip(groups, shares, strict=True)
     ]
     lines = [f"censored before {write(common)}, the last time that every group reaches: {', '.join(told)}"]
     times = [g.last if math.isnan(g.median_follow_up) else g.median_follow_up for g in groups]
