@@ -59,6 +59,15 @@ def test_separator_decimal_quotes_and_byte_order_mark(write):
     assert frame["note"].tolist() == ["a; b", "line\nbreak"]
 
 
+def test_what_spreadsheets_leave_at_the_ends_of_a_table_is_no_part_of_it(write):
+    frame = read_data(write("id;bsi;;\n1;2;;\n; ;;\n2;;;\n;;;\n"), separator=";")
+    assert list(frame.columns) == ["id", "bsi"]
+    assert frame["id"].tolist() == [1, 2]
+    # A complaint still names the line of the file.
+    said = refused(read_data, write("id;bsi\n1;2\n;\n2;9\n"), separator=";", ranges={"bsi": (0, 4)})
+    assert "9 in line 4" in said
+
+
 def test_missing_codes_are_counted(write):
     name = write("id,bsi,sipp\n1,999,2\n2,1.5,999\n3,-99,x\n")
     frame = read_data(name, missing_codes=[999, -99, "x"], ranges={"bsi": (0, 4)})
@@ -96,6 +105,7 @@ READ = [
         "path='study.csv': not UTF-8: byte 0xe9 at position 18 (line 3); save the table as CSV in UTF-8",
     ),
     (" \n", {}, "path='study.csv': the file is empty"),
+    (";;\n;;\n", {"separator": ";"}, "path='study.csv': the file is empty"),
     ("id,bsi\n", {}, "path='study.csv': a first line with names and no rows"),
     (
         "id,bsi\n1,2,3\n1\n",
@@ -124,7 +134,7 @@ READ = [
     (
         "id,bsi\n1,abc\n2,1\n",
         {"ranges": {"bsi": (0, 4)}},
-        "ranges['bsi']=(0, 4): 'abc' in line 2, outside the range; correct it, or name it in missing_codes",
+        "ranges['bsi']=(0, 4): 'abc' in line 2, not a number; correct it, or name it in missing_codes",
     ),
     ("id,bsi\n1,2\n", {"ranges": {"bsi": (4, 0)}}, "ranges['bsi']=(4, 0): not a low and a high value; write (0, 4)"),
     ("id,bsi\n1,2\n", {"ranges": 4}, "ranges=4: not a range per column; write ranges={'bsi': (0, 4)}"),
