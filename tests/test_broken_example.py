@@ -143,9 +143,10 @@ def test_the_raw_table_is_refused_with_rows() -> None:
         "outcome='bsi': the column holds text such as '2,81' (rows 40, 41, 42 and 46 more); read it with decimal=',' "
         "or mend it",
         "adjust='sex': 'female' and 'Female'; 'Male' and 'male' differ in capitals or blanks only (rows 6, 7, 8 and "
-        "109 more); spell each one way",
+        "109 more); spell each one way, or give one another name if they are not the same",
         "outcome='sipp': 999 in rows 81, 190, 203 and 7 more, all others from 1.16 to 3.79; a code for missing: set it "
-        "missing, as read_data(missing_codes=[999]) does",
+        "missing, as read_data(missing_codes=[999]) does; a value: say what can be, as "
+        "read_data(ranges={'sipp': (1.16, 999)}) does",
     ]
     assert _said(lambda: ist.assign_cohorts(raw, **DATES, straddlers="third")) == [
         "start='admitted': '2005-06-31' is not a date as YYYY-MM-DD, in rows 231, 232, 233; write dates as YYYY-MM-DD"
@@ -169,7 +170,7 @@ REFUSED: dict[str, tuple[Callable[[pd.DataFrame], Any], str]] = {
     "spellings": (
         lambda v: _compared(v, "bsi", adjust="sex"),
         "adjust='sex': 'female' and 'Female'; 'Male' and 'male' differ in capitals or blanks only (rows 9, 10, 11 and "
-        "62 more); spell each one way",
+        "62 more); spell each one way, or give one another name if they are not the same",
     ),
     "changing cohort": (
         lambda v: _compared(v, "bsi"),
@@ -183,7 +184,8 @@ REFUSED: dict[str, tuple[Callable[[pd.DataFrame], Any], str]] = {
     "codes": (
         lambda v: _compared(v, "sipp"),
         "outcome='sipp': 999 in rows 190, 227, 309 and 3 more, all others from 1.16 to 3.66; a code for missing: set "
-        "it missing, as read_data(missing_codes=[999]) does",
+        "it missing, as read_data(missing_codes=[999]) does; a value: say what can be, as "
+        "read_data(ranges={'sipp': (1.16, 999)}) does",
     ),
 }
 
@@ -200,11 +202,13 @@ DOORS: dict[str, tuple[Callable[[pd.DataFrame], Any], str]] = {
     "propensity_weights": (lambda v: ist.propensity_weights(v, **PROPENSITY, covariates="sex"), "covariates='sex': "),
     "assign_cohorts": (
         lambda v: ist.assign_cohorts(v, **DATES, straddlers="third"),
-        "patient='patient': 'P002' and 'p002 ' differ in capitals or blanks only (row 4); spell each one way",
+        "patient='patient': 'P002' and 'p002 ' differ in capitals or blanks only (row 4); spell each one way, or "
+        "give one another name if they are not the same",
     ),
     "fit_mixed, groups": (
         lambda v: ist.fit_mixed(v, formula="sipp ~ month + (1 | patient)"),
-        "formula='patient': 'P002' and 'p002 ' differ in capitals or blanks only (row 4); spell each one way",
+        "formula='patient': 'P002' and 'p002 ' differ in capitals or blanks only (row 4); spell each one way, or "
+        "give one another name if they are not the same",
     ),
     "fit_mixed, outcome": (
         lambda v: ist.fit_mixed(v, formula="sipp ~ month + (1 | therapist)"),

@@ -8,6 +8,7 @@ import pytest
 
 from implstats.errors import DataError
 from implstats.examples import example_files, load_example
+from implstats.growth import fit_mmrm
 from implstats.reading import read_data, visits_from_dates, visits_from_wide
 
 
@@ -72,7 +73,7 @@ def test_missing_codes_are_counted(write):
     name = write("id,bsi,sipp\n1,999,2\n2,1.5,999\n3,-99,x\n")
     frame = read_data(name, missing_codes=[999, -99, "x"], ranges={"bsi": (0, 4)})
     assert frame["bsi"].isna().tolist() == [True, False, True]
-    assert frame.attrs["implstats"] == {"missing_codes": {"bsi": 2, "sipp": 2}}
+    assert frame.attrs["implstats"] == {"missing_codes": {"bsi": 2, "sipp": 2}, "ranges": {"bsi": (0, 4)}}
 
 
 def test_missing_codes_by_column_leave_the_others(write):
@@ -201,7 +202,7 @@ def test_wide_becomes_visits():
         }
     )
     pd.testing.assert_frame_equal(visits, want)
-    assert visits.attrs["implstats"] == {"missing_codes": {"bsi": 1, "sipp": 1}}
+    assert visits.attrs["implstats"] == {"missing_codes": {"bsi": 1, "sipp": 1}, "ranges": {"bsi": (0, 4)}}
 
 
 def test_wide_goes_back_and_forth_on_the_example():
@@ -299,6 +300,7 @@ def test_windows_put_visits_at_their_planned_time():
     assert visits["month"].dtype == "int64"
     assert visits.attrs["implstats"] == {
         "missing_codes": {"bsi": 1},
+        "ranges": {},
         "visits": {"given": 6, "kept": 4, "outside every window": 1, "not the nearest in their window": 1},
     }
 
@@ -435,3 +437,17 @@ DATES = [
 @pytest.mark.parametrize(("columns", "options", "message"), DATES)
 def test_dates_that_are_refused(columns, options, message):
     assert refused(visits_from_dates, seen().assign(**columns), **(USUAL | options)) == message
+
+
+def test_a_declared_range_lets_a_model_go_on_with_what_looks_like_a_code(tmp_path):
+    table = load_example("reorganisation").drop(columns="sipp")
+    table["days"] = (5 * table["bsi"]).round()
+    table.loc[5, "days"] = 99
+    name = tmp_path / "stays.csv"
+    table.to_csv(name, index=False)
+    roles = {"visit": "month", "patient": "patient", "cohort": "cohort", "reference": "before", "better": "lower"}
+    assert "(ranges={'days': (1, 99)})" in refused(fit_mmrm, read_data(name), outcome="days", **roles)
+    read = read_data(name, ranges={"days": (0, 365)})
+    # What is done to a table on its way to a model does not lose the declaration.
+    used = read[read["month"] < 36].assign(later=1).reset_index(drop=True)
+    assert fit_mmrm(used, outcome="days", **roles).effect_sizes(18).tidy()["estimate"].notna().all()

@@ -245,26 +245,49 @@ def complaint(check: Any, values: Any) -> str:
 def test_codes_for_missing_far_from_all_other_values_are_named() -> None:
     assert complaint(no_codes, [1.5, 999, np.nan, 2.5, -9]) == (
         "outcome='x': -9, 999 in rows 1, 4, all others from 1.5 to 2.5; a code for missing: set it missing, as "
-        "read_data(missing_codes=[-9, 999]) does"
+        "read_data(missing_codes=[-9, 999]) does; a value: say what can be, as read_data(ranges={'x': (-9, 999)}) does"
     )
 
 
 @pytest.mark.parametrize(
     "values",
-    [[1.5, 5, 2.5], [90, 99, 120], [0, 99, 50], [99, 99], [np.nan, 99], [1, 1, 99], [18, 55, 99], [np.inf, np.inf, 99]],
+    [
+        [1.5, 5, 2.5],
+        [90, 99, 120],
+        [0, 99, 50],
+        [99, 99],
+        [np.nan, 99],
+        [1, 1, 99],
+        [18, 55, 99],
+        [np.inf, np.inf, 99],
+        [-1, 0, 1, -9],
+    ],
 )
 def test_what_may_be_a_value_is_none(values: list[float]) -> None:
     assert complaint(no_codes, values) == ""
 
 
+def test_a_range_that_a_table_carries_says_what_is_a_value() -> None:
+    days = pd.DataFrame({"x": [1, 14, 99, 999]})
+    days.attrs["implstats"] = {"ranges": {"x": (0, 365)}}
+    faults = Faults()
+    no_codes(days, "outcome", "x", days["x"].to_numpy(float), faults)
+    assert said(faults).startswith("outcome='x': 999 in row 3, all others from 1 to 99; ")
+    days.attrs["implstats"] = {"ranges": {"x": (0, 1000)}}
+    no_codes(days, "outcome", "x", days["x"].to_numpy(float), left := Faults())
+    assert said(left) == ""
+
+
 def test_words_that_differ_in_capitals_or_blanks_are_named_the_commonest_first() -> None:
     assert complaint(one_spelling, ["a b", "A  b", "c", "a b", None, "C "]) == (
-        "outcome='x': 'a b' and 'A  b'; 'c' and 'C ' differ in capitals or blanks only (rows 1, 5); spell each one way"
+        "outcome='x': 'a b' and 'A  b'; 'c' and 'C ' differ in capitals or blanks only (rows 1, 5); "
+        "spell each one way, or give one another name if they are not the same"
     )
 
 
 @pytest.mark.parametrize(
-    "values", [["a", "b", None], ["1", 1], [1, 2], ["f", "female"], pd.Categorical(["a"], ["a", "A"])]
+    "values",
+    [["a", "b", None], ["1", 1], [1, 2], ["f", "female"], ["Weiss", "Weiß"], pd.Categorical(["a"], ["a", "A"])],
 )
 def test_other_words_are_other_words(values: Any) -> None:
     assert complaint(one_spelling, values) == ""

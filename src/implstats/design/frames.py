@@ -21,7 +21,7 @@ __all__ += ["no_codes", "one_spelling", "repeated", "several", "varying"]
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
 
-# What exports write for "missing", where it can hardly be a value; below zero only where nothing else is (no differences).
+# What exports write for "missing", where it can hardly be a value.
 MISSING_CODES = (-9999.0, -999.0, -99.0, -9.0, 99.0, 999.0, 9999.0)
 # How many times their own range the other values lie away from a code.
 FAR = 2
@@ -108,7 +108,7 @@ def no_codes(frame: pd.DataFrame, argument: str, name: Hashable, values: Floats,
     """
     suspect = np.isin(values, MISSING_CODES) & ~_declared(frame, name, values)
     others = values[~suspect & np.isfinite(values)]
-    if len(others) and others.min() < 0:
+    if len(others) and others.min() < 0:  # differences: the best patient may have gained nine points
         suspect &= values > 0
     if not suspect.any() or not len(others) or np.ptp(others) == 0:
         return
@@ -137,15 +137,22 @@ def one_spelling(frame: pd.DataFrame, argument: str, name: Hashable, faults: Fau
     column = frame[name]
     if pd.api.types.is_numeric_dtype(column.dtype):
         return
+    words = [word for word in column.unique() if isinstance(word, str)]
+    if len({_plain(word) for word in words}) == len(words):
+        return
     counts = column.value_counts()
     spelled: dict[str, list[str]] = {}
     for word in (w for w in counts.index[counts > 0] if isinstance(w, str)):
-        spelled.setdefault(" ".join(word.split()).lower(), []).append(word)
-    if alike := [words for words in spelled.values() if len(words) > 1]:
-        few = "; ".join(" and ".join(map(_check.show, words)) for words in alike[: _check.SHOWN])
-        rare = column.isin([word for words in alike for word in words[1:]]).to_numpy()
-        said = f"{few} differ in capitals or blanks only ({_check.rows(frame.index[rare])})"
-        faults.add(argument, name, said, "spell each one way, or give one another name if they are not the same")
+        spelled.setdefault(_plain(word), []).append(word)
+    alike = [same for same in spelled.values() if len(same) > 1]
+    few = "; ".join(" and ".join(map(_check.show, same)) for same in alike[: _check.SHOWN])
+    rare = column.isin([word for same in alike for word in same[1:]]).to_numpy()
+    said = f"{few} differ in capitals or blanks only ({_check.rows(frame.index[rare])})"
+    faults.add(argument, name, said, "spell each one way, or give one another name if they are not the same")
+
+
+def _plain(word: str) -> str:
+    return " ".join(word.split()).lower()
 
 
 def elapsed(

@@ -44,7 +44,7 @@ def read_data(
         them: where a code may be a value, name the columns, ``{"bsi": [999]}``.
     ranges : mapping of column to (low, high), optional
         The values that can be, both ends included, for example ``{"bsi": (0, 4)}``. They also settle what a model would
-        take for a code: 99 days among stays of 1 to 30 days are refused, unless ``{"days": (0, 365)}`` says that they can be.
+        take for a code: it refuses 99 days among stays of 1 to 30 days, unless ``{"days": (0, 365)}`` says what can be.
 
     Returns
     -------
@@ -53,8 +53,8 @@ def read_data(
         ends of a table, and are no part of it. A column is numeric if every cell is a number; else it is text. An empty
         cell is missing, and so is NA or NaN in a column of numbers. A column in which a number starts with 0, such as
         007, stays text.
-        ``frame.attrs["implstats"]["missing_codes"]`` counts the codes that were replaced, per column, and ``["ranges"]``
-        holds the ranges; for a table that was not read from a file write
+        ``frame.attrs["implstats"]["missing_codes"]`` counts the codes that were replaced, per column, and
+        ``["ranges"]`` holds the ranges; for a table that was not read from a file write
         ``frame.attrs["implstats"] = {"ranges": {"days": (0, 365)}}``.
 
     Raises
