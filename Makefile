@@ -2,7 +2,7 @@
 PYTHON ?= python
 export MPLBACKEND ?= Agg
 
-.PHONY: help test lint format types layers signatures reference simulation slow bench pandas3 ci clean
+.PHONY: help test lint format types layers signatures notebooks docs reference parity simulation slow bench pandas3 ci clean
 
 help:
 	@grep -E '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -27,8 +27,17 @@ layers: ## which room may import which
 signatures: ## write the snapshot of public signatures anew
 	PYTHONPATH=src $(PYTHON) tests/contracts/test_signatures.py --write
 
+notebooks: ## every notebook anew from its text, executed; NAMES="02 05" for some
+	PYTHONPATH=src $(PYTHON) notebooks/build.py $(NAMES)
+
+docs: ## the documentation, with warnings as errors, in docs/_build/html
+	PYTHONPATH=src $(PYTHON) -m sphinx -W --keep-going -b html docs docs/_build/html
+
 reference: ## recompute the reference values with R and compare (needs Rscript, lme4, lmerTest, pbkrtest, emmeans, nlme)
 	$(PYTHON) tests/reference/regenerate.py
+
+parity: ## how near the reference tests come to other programs; writes what the documentation shows
+	PYTHONPATH=src $(PYTHON) tests/reference/parity.py --write
 
 simulation: ## the coverage studies anew (about an hour and a half on two cores); writes their tables
 	PYTHONPATH=src $(PYTHON) tests/simulation/study.py --write
@@ -52,5 +61,5 @@ ci: ## everything, in a fresh virtual environment
 	.ci/run
 
 clean: ## remove what the other targets leave behind
-	rm -rf .venv-pandas3 .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist results
+	rm -rf .venv-pandas3 .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist results docs/_build docs/generated docs/notebooks
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

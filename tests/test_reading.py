@@ -8,6 +8,7 @@ import pytest
 
 from implstats.errors import DataError
 from implstats.examples import example_files, load_example
+from implstats.growth import fit_mmrm
 from implstats.reading import read_data, visits_from_dates, visits_from_wide
 
 
@@ -67,11 +68,20 @@ def test_separator_decimal_quotes_and_byte_order_mark(write):
     assert frame["note"].tolist() == ["a; b", "line\nbreak"]
 
 
+def test_what_spreadsheets_leave_at_the_ends_of_a_table_is_no_part_of_it(write):
+    frame = read_data(write("id;bsi;;\n1;2;;\n; ;;\n2;;;\n;;;\n"), separator=";")
+    assert list(frame.columns) == ["id", "bsi"]
+    assert frame["id"].tolist() == [1, 2]
+    # A complaint still names the line of the file.
+    said = refused(read_data, write("id;bsi\n1;2\n;\n2;9\n"), separator=";", ranges={"bsi": (0, 4)})
+    assert "9 in line 4" in said
+
+
 def test_missing_codes_are_counted(write):
     name = write("id,bsi,sipp\n1,999,2\n2,1.5,999\n3,-99,x\n")
     frame = read_data(name, missing_codes=[999, -99, "x"], ranges={"bsi": (0, 4)})
     assert frame["bsi"].isna().tolist() == [True, False, True]
-    assert frame.attrs["implstats"] == {"missing_codes": {"bsi": 2, "sipp": 2}}
+    assert frame.attrs["implstats"] == {"missing_codes": {"bsi": 2, "sipp": 2}, "ranges": {"bsi": (0, 4)}}
 
 
 def test_missing_codes_by_column_leave_the_others(write):
@@ -104,6 +114,7 @@ READ = [
         "path='study.csv': not UTF-8: byte 0xe9 at position 18 (line 3); save the table as CSV in UTF-8",
     ),
     (" \n", {}, "path='study.csv': the file is empty"),
+    (";;\n;;\n", {"separator": ";"}, "path='study.csv': the file is empty"),
     ("id,bsi\n", {}, "path='study.csv': a first line with names and no rows"),
     (
         "id,bsi\n1,2,3\n1\n",
@@ -132,7 +143,7 @@ READ = [
     (
         "id,bsi\n1,abc\n2,1\n",
         {"ranges": {"bsi": (0, 4)}},
-        "ranges['bsi']=(0, 4): 'abc' in line 2, outside the range; correct it, or name it in missing_codes",
+        "ranges['bsi']=(0, 4): 'abc' in line 2, not a number; correct it, or name it in missing_codes",
     ),
     ("id,bsi\n1,2\n", {"ranges": {"bsi": (4, 0)}}, "ranges['bsi']=(4, 0): not a low and a high value; write (0, 4)"),
     ("id,bsi\n1,2\n", {"ranges": 4}, "ranges=4: not a range per column; write ranges={'bsi': (0, 4)}"),
@@ -199,7 +210,7 @@ def test_wide_becomes_visits():
         }
     )
     pd.testing.assert_frame_equal(visits, want)
-    assert visits.attrs["implstats"] == {"missing_codes": {"bsi": 1, "sipp": 1}}
+    assert visits.attrs["implstats"] == {"missing_codes": {"bsi": 1, "sipp": 1}, "ranges": {"bsi": (0, 4)}}
 
 
 def test_wide_goes_back_and_forth_on_the_example():
@@ -297,6 +308,7 @@ def test_windows_put_visits_at_their_planned_time():
     assert visits["month"].dtype == "int64"
     assert visits.attrs["implstats"] == {
         "missing_codes": {"bsi": 1},
+        "ranges": {},
         "visits": {"given": 6, "kept": 4, "outside every window": 1, "not the nearest in their window": 1},
     }
 
@@ -433,3 +445,17 @@ DATES = [
 @pytest.mark.parametrize(("columns", "options", "message"), DATES)
 def test_dates_that_are_refused(columns, options, message):
     assert refused(visits_from_dates, seen().assign(**columns), **(USUAL | options)) == message
+
+
+def test_a_declared_range_lets_a_model_go_on_with_what_looks_like_a_code(tmp_path):
+    table = load_example("reorganisation").drop(columns="sipp")
+    table["days"] = (5 * table["bsi"]).round()
+    table.loc[5, "days"] = 99
+    name = tmp_path / "stays.csv"
+    table.to_csv(name, index=False)
+    roles = {"visit": "month", "patient": "patient", "cohort": "cohort", "reference": "before", "better": "lower"}
+    assert "(ranges={'days': (1, 99)})" in refused(fit_mmrm, read_data(name), outcome="days", **roles)
+    read = read_data(name, ranges={"days": (0, 365)})
+    # What is done to a table on its way to a model does not lose the declaration.
+    used = read[read["month"] < 36].assign(later=1).reset_index(drop=True)
+    assert fit_mmrm(used, outcome="days", **roles).effect_sizes(18).tidy()["estimate"].notna().all()

@@ -74,17 +74,19 @@ def list_examples() -> pd.DataFrame:
     >>> list_examples()[["name", "rows"]]
                           name  rows
     0      adherence_consensus    21
-    1             case_ratings    28
-    2                    cases     7
-    3             determinants     8
-    4       effect_size_ranges     4
-    5        misimplementation     9
-    6                multisite  1722
-    7        programme_history   299
-    8         programme_phases  1240
-    9               programmes   150
-    10          reorganisation   388
-    11  reorganisation_dropout   144
+    1    broken_reorganisation   473
+    2             case_ratings    28
+    3                    cases     7
+    4             determinants     8
+    5       effect_size_ranges     4
+    6    mended_reorganisation   469
+    7        misimplementation     9
+    8                multisite  1722
+    9        programme_history   299
+    10        programme_phases  1240
+    11              programmes   150
+    12          reorganisation   388
+    13  reorganisation_dropout   144
     """
     described = [describe_example(name) for name in _names()]
     return pd.DataFrame(

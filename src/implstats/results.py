@@ -313,6 +313,18 @@ class Result(ABC):
     ----------
     call : mapping
         The arguments that made the result, as JSON can hold them.
+
+    Examples
+    --------
+    >>> from implstats import Result, load_example, survival_curves
+    >>> curve = survival_curves(load_example("programmes"), duration="years", event="discontinued")
+    >>> isinstance(curve, Result)
+    True
+    >>> curve.glance()
+       rows  events  censored
+    0   150      75        75
+    >>> list(curve.to_dict())
+    ['schema', 'implstats', 'kind', 'call', 'header', 'tables']
     """
 
     call: Mapping[str, Any]
@@ -422,6 +434,19 @@ class Sample:
         (cohort, time, patients) for every visit; empty when times are irregular.
     added : int
         Rows made from a baseline column.
+
+    Examples
+    --------
+    >>> from implstats import fit_growth, load_example
+    >>> growth = fit_growth(load_example("reorganisation"), outcome="bsi", time="month", patient="patient",
+    ...                     cohort="cohort", reference="before")
+    >>> growth.sample.in_words()
+    ['382 rows of 388 given; 144 patients', 'patients: before 76, during 68', 'dropped: 6 bsi missing']
+    >>> growth.sample.visits().head(3)
+       cohort  time   n
+    0  before   0.0  76
+    1  before  18.0  70
+    2  before  36.0  62
     """
 
     given: int
@@ -468,6 +493,17 @@ class Estimates(Result):
         Whether estimate = 0 is a question: adds statistic and p_value.
     level : float
         The level of the printed intervals.
+
+    Examples
+    --------
+    >>> from implstats import fit_growth, load_example
+    >>> growth = fit_growth(load_example("reorganisation"), outcome="bsi", better="lower", time="month",
+    ...                     patient="patient", cohort="cohort", reference="before")
+    >>> means = growth.means(at=36)
+    >>> means.tidy(level=0.90)[["cohort", "time", "estimate", "conf_low", "conf_high"]].round(2)
+       cohort  time  estimate  conf_low  conf_high
+    0  before  36.0      1.37      1.27       1.46
+    1  during  36.0      1.90      1.79       2.00
     """
 
     title: str

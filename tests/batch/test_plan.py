@@ -148,6 +148,13 @@ def test_all_faults_of_the_file_together(tmp_path: Path) -> None:
     ]
 
 
+def test_ranges_that_name_no_column_hide_no_other_fault(tmp_path: Path) -> None:
+    plan = PLAN.replace('file = "visits.csv"', 'file = "visits.csv"\nranges = { sip = [1, 4] }')
+    assert told(write(tmp_path, plan.replace('patient = "patient"', 'patient = "pateint"'))) == (
+        "ranges: no column 'sip'; did you mean 'sipp'?\npatient='pateint': no such column; did you mean 'patient'?"
+    )
+
+
 def test_all_faults_of_the_columns_together(tmp_path: Path) -> None:
     text = PLAN.replace('"patient"', '"patent"').replace('bsi = "lower"', 'bsy = "lower"')
     assert told(write(tmp_path, text)).split("\n") == [

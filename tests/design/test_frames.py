@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from implstats._check import Faults
-from implstats.design.frames import codes, drop_missing, elapsed, numeric, repeated
+from implstats.design.frames import codes, drop_missing, elapsed, no_codes, numeric, one_spelling, repeated
 from implstats.errors import DataError
 
 
@@ -232,3 +232,62 @@ class TestDropMissing:
 def test_repeated_pairs(first: list[int], second: list[int], expected: list[int], many: int) -> None:
     found = repeated(np.array(first), np.array(second), (many, 3))
     assert found.tolist() == expected
+
+
+def complaint(check: Any, values: Any) -> str:
+    """Return what a check of a whole column says."""
+    faults, frame = Faults(), pd.DataFrame({"x": values})
+    more = (frame["x"].to_numpy(float),) if check is no_codes else ()
+    check(frame, "outcome", "x", *more, faults)
+    return said(faults)
+
+
+def test_codes_for_missing_far_from_all_other_values_are_named() -> None:
+    assert complaint(no_codes, [1.5, 999, np.nan, 2.5, -9]) == (
+        "outcome='x': -9, 999 in rows 1, 4, all others from 1.5 to 2.5; a code for missing: set it missing, as "
+        "read_data(missing_codes=[-9, 999]) does; a value: say what can be, as read_data(ranges={'x': (-9, 999)}) does"
+    )
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [1.5, 5, 2.5],
+        [90, 99, 120],
+        [0, 99, 50],
+        [99, 99],
+        [np.nan, 99],
+        [1, 1, 99],
+        [18, 55, 99],
+        [np.inf, np.inf, 99],
+        [-1, 0, 1, -9],
+    ],
+)
+def test_what_may_be_a_value_is_none(values: list[float]) -> None:
+    assert complaint(no_codes, values) == ""
+
+
+def test_a_range_that_a_table_carries_says_what_is_a_value() -> None:
+    days = pd.DataFrame({"x": [1, 14, 99, 999]})
+    days.attrs["implstats"] = {"ranges": {"x": (0, 365)}}
+    faults = Faults()
+    no_codes(days, "outcome", "x", days["x"].to_numpy(float), faults)
+    assert said(faults).startswith("outcome='x': 999 in row 3, all others from 1 to 99; ")
+    days.attrs["implstats"] = {"ranges": {"x": (0, 1000)}}
+    no_codes(days, "outcome", "x", days["x"].to_numpy(float), left := Faults())
+    assert said(left) == ""
+
+
+def test_words_that_differ_in_capitals_or_blanks_are_named_the_commonest_first() -> None:
+    assert complaint(one_spelling, ["a b", "A  b", "c", "a b", None, "C "]) == (
+        "outcome='x': 'a b' and 'A  b'; 'c' and 'C ' differ in capitals or blanks only (rows 1, 5); "
+        "spell each one way, or give one another name if they are not the same"
+    )
+
+
+@pytest.mark.parametrize(
+    "values",
+    [["a", "b", None], ["1", 1], [1, 2], ["f", "female"], ["Weiss", "Weiß"], pd.Categorical(["a"], ["a", "A"])],
+)
+def test_other_words_are_other_words(values: Any) -> None:
+    assert complaint(one_spelling, values) == ""

@@ -134,6 +134,14 @@ def test_a_forest_of_programmes_has_the_mean_and_the_next_one() -> None:
     assert ax.get_xlabel() == "difference (SDs)"
 
 
+def test_a_forest_of_sites_speaks_of_sites() -> None:
+    frame = pd.DataFrame({"d": [0.1, 0.4, -0.3], "se": [0.1, 0.2, 0.1]})
+    found = ist.combine_programmes(frame, estimate="d", std_error="se")
+    ax = plot.programmes(found, labels={"programme": "site"})
+    assert texts(ax, "row")[-1] == "a next site"
+    assert texts(ax, "note")[0].startswith("spread between sites: tau² ")
+
+
 def test_numbers_and_heads_do_not_run_into_each_other() -> None:
     frame = pd.DataFrame({"d": [0.1, 0.4, -0.3], "se": [0.1, 0.2, 0.1]})
     ax = plot.programmes(ist.combine_programmes(frame, estimate="d", std_error="se"))

@@ -51,6 +51,8 @@ def test_every_turn_has_an_arrow_and_its_words_stay_inside(tipped: Any) -> None:
         words = super(type(arrow), arrow).get_window_extent()
         assert frame.x0 <= words.x0
         assert words.x1 <= frame.x1
+        # Legible also where the estimate's line passes behind them.
+        assert arrow.get_bbox_patch().get_facecolor()[:3] == (1.0, 1.0, 1.0)
 
 
 def test_one_delta_is_no_course(visits: pd.DataFrame, tipped: Any) -> None:

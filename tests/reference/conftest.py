@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -38,6 +39,11 @@ class Held:
         """Fail with every fault, each named."""
         lines = [f"{where}: {fault}" for where, fault in faults if fault]
         assert not lines, "\n" + "\n".join(lines)
+
+    def matrix(self, rule: str, value: Any, reference: Any, size: Any) -> None:
+        """Fail if elements of a matrix are off, each beside its own size."""
+        cells = zip(np.ravel(value), np.ravel(reference), np.ravel(size), strict=True)
+        self.all((f"element {k}", self.fault(rule, *map(float, cell))) for k, cell in enumerate(cells))
 
     def table(
         self,

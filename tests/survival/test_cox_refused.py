@@ -177,6 +177,10 @@ REFUSED: dict[str, tuple[Callable[[Any], Any], str]] = {
         lambda cox: cox.fit().survival_at(pd.DataFrame({"era": ["before"], "support": [4.0]}), -1),
         "times=-1: negative; time counts from the start",
     ),
+    "several profiles in a mapping": (
+        lambda cox: cox.fit().survival_at({"era": "before", "support": [2.0, 6.0]}, 1),
+        "profile='support': several values; a mapping is one profile, a DataFrame has one in each row",
+    ),
     "a time beyond the last": (
         lambda cox: cox.fit().survival_at(pd.DataFrame({"era": ["before"], "support": [4.0]}), 50),
         "times=50: beyond the last time, 7.916666666666667",

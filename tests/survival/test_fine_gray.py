@@ -94,6 +94,8 @@ def test_predictions_of_a_profile(fitted: FineGrayResult) -> None:
     assert table["estimate"][2] == pytest.approx(1 - np.exp(-ratio * baseline[8]), rel=1e-10)
     with pytest.raises(DataError, match="times=17: beyond the last time, 16"):
         fitted.incidence_at({"era": "during", "support": 3.0}, [4, 17])
+    with pytest.raises(DataError, match="profile='support': several values"):
+        fitted.incidence_at({"era": "during", "support": [3.0, 5.0]}, 4)
 
 
 def test_predicted_ratios_are_against_the_mean_of_every_column(fitted: FineGrayResult) -> None:

@@ -227,7 +227,7 @@ def _forest(pool: Pool, name: str, words: BatchWords, folder: Path) -> Figure:
     if pool.combined is None:
         return Figure(place, "", pool.error)
     try:
-        labels = {**words.plan.labels, pool.combined.effect: words.axis(pool)}
+        labels = {"programme": "site", **words.plan.labels, pool.combined.effect: words.axis(pool)}
         axes = plot.programmes(pool.combined, labels=labels)
     except ImplstatsError as error:
         return Figure(place, "", str(error))

@@ -49,7 +49,8 @@ class Cell:
     @cached_property
     def made_of(self) -> dict[str, Any]:
         """Rows, SD, what is asked and the version, told apart: what of it differs says why an answer moved."""
-        asked = {"asked": self.asked, "masked": self.masked}
+        ranges = self.frame.attrs.get("implstats", {}).get("ranges")
+        asked = {"asked": self.asked, "masked": self.masked, "ranges": ranges}
         if self.asked.get("sd_source") == BASELINE:
             asked["asked"] = {k: v for k, v in self.asked.items() if k != "sd"}
             return made_of(fingerprint_of_rows(self.frame), asked, self.asked["sd"])
@@ -225,8 +226,9 @@ def _sds(batch: Batch, frames: Mapping[str, pd.DataFrame], faults: _check.Faults
 def _sites(frame: pd.DataFrame, by: str | None) -> dict[str, pd.DataFrame]:
     """Return site -> its rows, in the order of the sites' names."""
     frame = frame.copy(deep=False)
-    # What is told beside a table is copied with every column that is taken of it.
-    frame.attrs = {}
+    # What is told beside a table is copied with every column that is taken of it; models ask for these two only.
+    told = {k: v for k, v in frame.attrs.get("implstats", {}).items() if k in ("ranges", "values") and v}
+    frame.attrs = {"implstats": told} if told else {}
     if by is None:
         return {ALL: frame}
     parts = {_word(value): rows for value, rows in frame.groupby(by, sort=False)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import pandas as pd
@@ -109,7 +110,10 @@ def check_plan(plan: Plan) -> Checked:
 
 
 def _frames(plan: Plan, faults: _check.Faults) -> dict[str, pd.DataFrame]:
-    """Return every table of a plan, each read once; one that cannot be read is a fault."""
+    """Return every table of a plan, each read once; one that cannot be read is a fault.
+
+    Where ranges are at fault, the table is still there for what else is wrong with the plan to be told in one go.
+    """
     wanted: dict[str, tuple[str, Data]] = {}
     if plan.comparison is not None:
         wanted[repr(plan.comparison.data)] = ("[data] file", plan.comparison.data)
@@ -121,6 +125,8 @@ def _frames(plan: Plan, faults: _check.Faults) -> dict[str, pd.DataFrame]:
             frames[key] = read(data, plan.where(data), name)
         except PlanError as error:
             faults.take(error)
+            with suppress(PlanError):
+                frames[key] = read(replace(data, ranges=None), plan.where(data), name)
     return frames
 
 

@@ -43,7 +43,7 @@ class CohortAssignment(Result):
         Unit of times.
     treatment : Treatments
         The days of every patient.
-    since : (rows,) numbers, or None
+    since : numpy.ndarray or None
         Time of each row since the change.
     """
 

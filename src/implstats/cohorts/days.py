@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from implstats import _check
 from implstats._check import Faults, show
-from implstats.design.frames import Codes, codes, first_rows, numeric, varying
+from implstats.design.frames import Codes, codes, first_rows, numeric, one_spelling, varying
 from implstats.design.mixed import no_missing_ids
 from implstats.reading.spells import EPOCH, day_of_each_row, days_or_nothing
 from implstats.results import frozen, lock
@@ -88,6 +88,7 @@ def treatments(
     """Return the treatments, or settle the faults of their dates."""
     if patient is not None:
         no_missing_ids(frame, faults, patient=patient)
+        one_spelling(frame, "patient", patient, faults)
         faults.settle()
     started = days_or_nothing(frame, "start", start, faults)
     if (never := frame[start].isna()).any():

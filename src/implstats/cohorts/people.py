@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from implstats import _check
 from implstats._check import Faults
-from implstats.design.frames import codes
+from implstats.design.frames import codes, one_spelling
 
 __all__ = ["People", "people"]
 
@@ -60,6 +60,9 @@ def people(
         if name is not None and frame[name].isna().any():
             gone = _check.rows(frame.index[frame[name].isna()])
             faults.add(argument, name, f"missing in {gone}", "fill it in, or leave these rows out")
+    for argument, name in (("cohort", cohort), ("patient", patient), *(("covariates", column) for column in columns)):
+        if name is not None:
+            one_spelling(frame, argument, name, faults)
     faults.settle()
     of_row, one = np.arange(len(frame)), frame
     if patient is not None:

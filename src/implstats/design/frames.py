@@ -16,10 +16,15 @@ from implstats.design.time import UNIT_DAYS
 from implstats.errors import DataError
 
 __all__ = ["Codes", "all_missing", "codes", "drop_missing", "elapsed", "first_rows", "nobodys", "numeric"]
-__all__ += ["repeated", "several", "varying"]
+__all__ += ["no_codes", "one_spelling", "repeated", "several", "varying"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
+
+# What exports write for "missing", where it can hardly be a value.
+MISSING_CODES = (-9999.0, -999.0, -99.0, -9.0, 99.0, 999.0, 9999.0)
+# How many times their own range the other values lie away from a code.
+FAR = 2
 
 
 @dataclass(frozen=True)
@@ -93,6 +98,60 @@ def numeric(frame: pd.DataFrame, argument: str, name: Hashable, faults: Faults) 
     else:
         all_missing(frame, argument, name, faults)
     return values
+
+
+def no_codes(frame: pd.DataFrame, argument: str, name: Hashable, values: Floats, faults: Faults) -> None:
+    """Record codes for "missing", such as 999, that were left among values none of which comes anywhere near them.
+
+    A range that was declared, as `read_data(ranges=)` does, says what is a value.
+    """
+    suspect = np.isin(values, MISSING_CODES) & ~_declared(frame, name, values)
+    others = values[~suspect & np.isfinite(values)]
+    if len(others) and others.min() < 0:  # differences: the best patient may have gained nine points
+        suspect &= values > 0
+    if not suspect.any() or not len(others) or np.ptp(others) == 0:
+        return
+    low, high = float(others.min()), float(others.max())
+    far = suspect & (np.maximum(values - high, low - values) > FAR * (high - low))
+    if far.any():
+        named = ", ".join(_check.show(code) for code in np.unique(values[far]))
+        bounds = f"{min(low, values[far].min()):g}, {max(high, values[far].max()):g}"
+        faults.add(
+            argument,
+            name,
+            f"{named} in {_check.rows(frame.index[far])}, all others from {low:g} to {high:g}",
+            f"a code for missing: set it missing, as read_data(missing_codes=[{named}]) does; "
+            f"a value: say what can be, as read_data(ranges={{{_check.show(name)}: ({bounds})}}) does",
+        )
+
+
+def _declared(frame: pd.DataFrame, name: Hashable, values: Floats) -> NDArray[np.bool_]:
+    """Return which values lie in the range that the table carries for this column."""
+    low, high = frame.attrs.get("implstats", {}).get("ranges", {}).get(name, (np.inf, -np.inf))
+    return np.asarray((values >= low) & (values <= high))
+
+
+def one_spelling(frame: pd.DataFrame, argument: str, name: Hashable, faults: Faults) -> None:
+    """Record words that differ in capitals or blanks only: they would count as different patients or cohorts."""
+    column = frame[name]
+    if pd.api.types.is_numeric_dtype(column.dtype):
+        return
+    words = [word for word in column.unique() if isinstance(word, str)]
+    if len({_plain(word) for word in words}) == len(words):
+        return
+    counts = column.value_counts()
+    spelled: dict[str, list[str]] = {}
+    for word in (w for w in counts.index[counts > 0] if isinstance(w, str)):
+        spelled.setdefault(_plain(word), []).append(word)
+    alike = [same for same in spelled.values() if len(same) > 1]
+    few = "; ".join(" and ".join(map(_check.show, same)) for same in alike[: _check.SHOWN])
+    rare = column.isin([word for same in alike for word in same[1:]]).to_numpy()
+    said = f"{few} differ in capitals or blanks only ({_check.rows(frame.index[rare])})"
+    faults.add(argument, name, said, "spell each one way, or give one another name if they are not the same")
+
+
+def _plain(word: str) -> str:
+    return " ".join(word.split()).lower()
 
 
 def elapsed(

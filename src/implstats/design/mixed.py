@@ -17,7 +17,7 @@ from implstats._check import Faults
 from implstats._core.residual import independent
 from implstats.design import rhs
 from implstats.design.formula import RandomSpec, parse_mixed
-from implstats.design.frames import all_missing, codes, drop_missing, numeric
+from implstats.design.frames import all_missing, codes, drop_missing, no_codes, numeric, one_spelling
 from implstats.design.residual import (
     ResidualTerms,
     autoregressive,
@@ -191,7 +191,10 @@ def mixed_design(
             )
     faults.settle()
     y = numeric(frame, "outcome", parsed.outcome, faults)
+    no_codes(frame, "outcome", parsed.outcome, y, faults)
     no_missing_ids(frame, faults, **{name: name for name in map(str, groups)})
+    for group in groups:
+        one_spelling(frame, "formula", group, faults)
     for name in needed:
         if pd.api.types.is_numeric_dtype(frame[name].dtype) and not isinstance(frame[name].dtype, pd.CategoricalDtype):
             numeric(frame, "formula", name, faults)

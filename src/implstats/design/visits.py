@@ -20,7 +20,9 @@ from implstats.design.frames import (
     drop_missing,
     elapsed,
     first_rows,
+    no_codes,
     numeric,
+    one_spelling,
     repeated,
     varying,
 )
@@ -113,6 +115,7 @@ def checked_visits(
     from_column = not isinstance(roles.baseline, int | float | np.number)
     covariates = _columns_exist(frame, roles, from_column, faults)
     no_missing_ids(frame, faults, patient=roles.patient)
+    one_spelling(frame, "patient", roles.patient, faults)
     faults.settle()
 
     given, added, baseline = len(frame), 0, roles.baseline
@@ -132,6 +135,7 @@ def checked_visits(
         frame, t, added = _with_baseline(frame, t, roles, covariates, faults)
         baseline = 0.0
     y = numeric(frame, "outcome", roles.outcome, faults)
+    no_codes(frame, "outcome", roles.outcome, y, faults)
     start = np.arange(len(y)) < added
     masks = {
         f"{roles.baseline} missing": np.isnan(y) & start,
@@ -150,6 +154,10 @@ def checked_visits(
             gone = masks[f"{name} missing"] = frame[name].isna().to_numpy()
             if gone.all():
                 all_missing(frame, argument, name, faults)
+            elif not pd.api.types.is_numeric_dtype(frame[name].dtype):
+                one_spelling(frame, argument, name, faults)
+            elif argument in ("adjust", "moderators"):
+                no_codes(frame, argument, name, numeric(frame, argument, name, faults), faults)
             elif pd.api.types.is_float_dtype(frame[name].dtype):
                 numeric(frame, argument, name, faults)
     faults.settle()

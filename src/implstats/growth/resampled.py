@@ -88,6 +88,20 @@ class Resampled(Result):
     interval : {"bca", "percentile"}
     level : float
     notes : tuple of str
+
+    Examples
+    --------
+    >>> from implstats import bootstrap, fit_growth, load_example
+    >>> growth = fit_growth(load_example("reorganisation"), outcome="bsi", better="lower", time="month",
+    ...                     patient="patient", cohort="cohort", reference="before")
+    >>> drawn = bootstrap(growth, n=99, rng=1).effect_sizes(at=36)
+    >>> drawn.draws.shape
+    (99, 3)
+    >>> drawn.tidy()[["quantity", "cohort", "estimate", "conf_low", "conf_high"]].round(2)
+         quantity  cohort  estimate  conf_low  conf_high
+    0           d  before      1.09      0.89       1.47
+    1           d  during      0.47      0.23       0.73
+    2  difference  during     -0.62     -0.96      -0.33
     """
 
     title: str

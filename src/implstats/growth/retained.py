@@ -100,6 +100,14 @@ class RetainedImprovement(Result):
         The time column, for sentences.
     draws : Angles or None
         What the bootstrap's sets are made of.
+
+    Examples
+    --------
+    >>> from implstats import fit_growth, load_example
+    >>> growth = fit_growth(load_example("reorganisation"), outcome="bsi", better="lower", time="month",
+    ...                     patient="patient", cohort="cohort", reference="before")
+    >>> print(*growth.retained_improvement(at=36).in_words())
+    at month 36: during kept 43 % of the improvement of before (95% interval 21 % to 69 %).
     """
 
     labels: Any

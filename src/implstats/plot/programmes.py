@@ -39,7 +39,7 @@ def programmes(
     level : float, optional
         Level of the intervals; by default the result's.
     labels : mapping of name to str, optional
-        What to write for a programme, or for the effect: {"d": "difference in d, in SDs"}.
+        What to write for a programme, for the effect, or for the word: {"d": "difference in d", "programme": "site"}.
 
     Returns
     -------
@@ -64,11 +64,10 @@ def programmes(
     if not isinstance(result, CombinedProgrammes):
         raise style.needs("programmes", "programmes combined", result, "draw what combine_programmes returned")
     asked = result.level if level is None else level
-    lines = [_line(row, words) for row in result.tidy(level=asked).to_dict("records")]
+    one = style.named(words, "programme")
+    lines = [_line(row, words, one) for row in result.tidy(level=asked).to_dict("records")]
     told = result.heterogeneity(level=asked).iloc[0]
-    spread = (
-        f"spread between programmes: tau² {style.with_interval(*(told[f'tau2{k}'] for k in ('', '_low', '_high')))}"
-    )
+    spread = f"spread between {one}s: tau² {style.with_interval(*(told[f'tau2{k}'] for k in ('', '_low', '_high')))}"
     lines.append(Line(spread, "note"))
     heads = (f"effect [{100 * asked:g} % interval]", "weight")
     panel = forest(ax, lines, heads, 6.8, ("number", "weight"))
@@ -78,9 +77,9 @@ def programmes(
     return panel
 
 
-def _line(row: Mapping[Any, Any], words: Mapping[Any, str]) -> Line:
+def _line(row: Mapping[Any, Any], words: Mapping[Any, str], one: str) -> Line:
     kind = row["quantity"]
-    text = {"mean": "mean of all", "prediction": "a next programme"}.get(kind) or style.named(words, row["programme"])
+    text = {"mean": "mean of all", "prediction": f"a next {one}"}.get(kind) or style.named(words, row["programme"])
     weight = f"{style.percent(row['weight'])} %" if kind == "programme" and math.isfinite(row["weight"]) else ""
     numbers = style.with_interval(row["estimate"], row["conf_low"], row["conf_high"])
     look = _ALL.get(kind, style.Look(style.COLOURS[0], "-", "s"))

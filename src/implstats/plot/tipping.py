@@ -132,6 +132,8 @@ def _mark(ax: Axes, turns: pd.DataFrame, quantity: str) -> None:
             fontsize=style.SMALL,
             color=style.INK,
             arrowprops={"arrowstyle": "->", "color": style.INK, "linewidth": 0.9},
+            # The estimate's line may pass behind the words.
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0, "alpha": 0.85},
             gid="turn",
         )
 

@@ -95,7 +95,7 @@ def _read(
     """Return entries as numbers, and which stood between two values."""
     found = column.astype(str).str.extract(COMPOSITE).astype(float).to_numpy()
     between = ~np.isnan(found).any(axis=1)
-    value = pd.to_numeric(column.mask(between), errors="coerce").to_numpy(dtype=float)
+    value = pd.to_numeric(column.mask(between), errors="coerce").to_numpy(dtype=float, copy=True)
     bad = ~between & ~np.isfinite(value)
     if bad.any():
         said = f"holds {_check.show(column[bad].iloc[0])}, which is no rating ({_check.rows(labels[bad])})"

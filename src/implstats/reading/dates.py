@@ -123,6 +123,7 @@ def visits_from_dates(
     outside = int(np.isnan(at).sum())
     visits.attrs["implstats"] = {
         "missing_codes": counts,
+        "ranges": {**frame.attrs.get("implstats", {}).get("ranges", {}), **rules.ranges},
         "visits": {
             "given": len(frame),
             "kept": len(visits),

@@ -46,7 +46,8 @@ def read_data(
         them: where a code may be a value, name the columns, ``{"bsi": [999]}``. Those that a file of SPSS or Stata
         declares are missing without being named.
     ranges : mapping of column to (low, high), optional
-        The values that can be, both ends included, for example ``{"bsi": (0, 4)}``.
+        The values that can be, both ends included, for example ``{"bsi": (0, 4)}``. They also settle what a model would
+        take for a code: it refuses 99 days among stays of 1 to 30 days, unless ``{"days": (0, 365)}`` says what can be.
     labels : {"values", "codes"} or list of columns
         Of a file of SPSS or Stata. "values": where every value of a column has a label, labels stand in place of codes;
         a scale of which only the ends have one stays numbers. A list does so in these columns only: a rating or a time
@@ -55,11 +56,14 @@ def read_data(
     Returns
     -------
     pandas.DataFrame
-        One row a line. A column is numeric if every cell is a number; else it is text. An empty cell is missing, and so
-        is NA or NaN in a column of numbers. A column in which a number starts with 0, such as 007, stays text.
+        One row a line; lines without a filled cell, and unnamed columns without one, are what spreadsheets leave at the
+        ends of a table, and are no part of it. A column is numeric if every cell is a number; else it is text. An empty
+        cell is missing, and so is NA or NaN in a column of numbers. A column in which a number starts with 0, such as
+        007, stays text.
         ``frame.attrs["implstats"]["missing_codes"]`` counts the codes that were replaced, per column, declared ones
-        among them. Of a file of SPSS or Stata, ``["labels"]`` has the label of each column and ``["values"]`` those of
-        its codes; text is without padding, and dates are dates.
+        among them, and ``["ranges"]`` holds the ranges; for a table that was not read from a file write
+        ``frame.attrs["implstats"] = {"ranges": {"days": (0, 365)}}``. Of a file of SPSS or Stata, ``["labels"]`` has the
+        label of each column and ``["values"]`` those of its codes; text is without padding, and dates are dates.
 
     Raises
     ------
@@ -105,7 +109,7 @@ def read_data(
             counts[name] = int(replaced + coded.sum())
     faults.settle()
     frame = pd.DataFrame(columns).reset_index(drop=True)
-    frame.attrs["implstats"] = {"missing_codes": counts}
+    frame.attrs["implstats"] = {"missing_codes": counts, "ranges": dict(rules.ranges)}
     return frame
 
 
@@ -147,12 +151,15 @@ def _cells(file: Path, here: str, separator: str) -> tuple[list[str], list[list[
         raise DataError(f"{here}: the file is empty")
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     try:
-        found = [(reader.line_num, row) for row in reader if row]
+        found = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
     except csv.Error as error:
         raise DataError(f"{here}: line {reader.line_num} cannot be read, {error}; look for a stray quote") from None
-    header = [name.strip() for name in found[0][1]]
+    if not found:
+        raise DataError(f"{here}: the file is empty")
+    width = max(k + 1 for _, row in found for k, cell in enumerate(row) if cell.strip())
+    lines, (first, *rows) = [line for line, _ in found[1:]], [row[:width] for _, row in found]
+    header = [name.strip() for name in first]
     _check_header(header, here, separator)
-    lines, rows = [line for line, _ in found[1:]], [row for _, row in found[1:]]
     if not rows:
         raise DataError(f"{here}: a first line with names and no rows")
     uneven = [line for line, row in zip(lines, rows, strict=True) if len(row) != len(header)]

@@ -87,6 +87,7 @@ def read_labelled(file: Path, here: str, labels: Any, missing_codes: object, ran
     named = {name: " ".join(label.split()) for name, label in about.column_names_to_labels.items() if label}
     frame.attrs["implstats"] = {
         "missing_codes": counts,
+        "ranges": dict(rules.ranges),
         "labels": _Kept(named),
         "values": _Kept({name: dict(given) for name, given in about.variable_value_labels.items()}),
     }

@@ -48,11 +48,12 @@ class Rules:
         if column in self.ranges:
             low, high = self.ranges[column]
             numbers = pd.to_numeric(values, errors="coerce")
-            wrong = values.notna() & ~numbers.between(low, high)
-            if wrong.any():
-                few = ", ".join(dict.fromkeys(show(v) for v in values[wrong].iloc[: _check.SHOWN]))
-                fault = f"{few} in {place(values.index[wrong])}, outside the range"
-                faults.add(f"ranges[{show(column)}]", (low, high), fault, "correct it, or name it in missing_codes")
+            words = values.notna() & numbers.isna()
+            for wrong, fault in ((words, "not a number"), (~words & ~numbers.between(low, high), "outside the range")):
+                if (wrong := wrong & values.notna()).any():
+                    few = ", ".join(dict.fromkeys(show(v) for v in values[wrong].iloc[: _check.SHOWN]))
+                    said = f"{few} in {place(values.index[wrong])}, {fault}"
+                    faults.add(f"ranges[{show(column)}]", (low, high), said, "correct it, or name it in missing_codes")
         return values, replaced
 
 

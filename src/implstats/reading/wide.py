@@ -102,7 +102,8 @@ def visits_from_wide(
     faults.settle()
     visits = frame[[patient, *kept]].iloc[np.repeat(np.arange(len(frame)), len(times))].reset_index(drop=True)
     visits = visits.assign(**{time: np.tile(whole_numbers(times), len(frame))}, **values)
-    visits.attrs["implstats"] = {"missing_codes": {name: count for name, count in counts.items() if count}}
+    found = {name: count for name, count in counts.items() if count}
+    visits.attrs["implstats"] = {"missing_codes": found, "ranges": dict(rules.ranges)}
     return visits
 
 

@@ -376,6 +376,7 @@ def compare_cohorts(
         except (DataError, ConvergenceError) as error:
             errors[name] = str(error)
     if not fits:
-        raise DataError("\n".join(dict.fromkeys(errors.values())))
+        lines = (line for why in errors.values() for line in why.split("\n"))
+        raise DataError("\n".join(dict.fromkeys(lines)))
     chosen = dict(outcomes), times, margin, correction, sd, df, level, str(time)
     return CohortComparison(call, fits, errors, choices, *chosen)

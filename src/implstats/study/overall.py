@@ -39,6 +39,17 @@ class Overall(Result):
     level : float
     notes : tuple of str
         What the intervals leave out.
+
+    Examples
+    --------
+    >>> from implstats import compare_cohorts, load_example
+    >>> study = compare_cohorts(load_example("reorganisation"), outcomes={"bsi": "lower", "sipp": "higher"},
+    ...                         time="month", patient="patient", cohort="cohort", reference="before", at=36)
+    >>> study.overall(draws=99, rng=1).tidy()[["quantity", "cohort", "estimate", "conf_low", "conf_high"]].round(2)
+       quantity  cohort  estimate  conf_low  conf_high
+    0         d  before      1.20      1.05       1.44
+    1         d  during      0.59      0.43       0.77
+    2  retained  during      0.49      0.32       0.65
     """
 
     labels: Mapping[str, tuple[Any, ...]]

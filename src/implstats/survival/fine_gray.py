@@ -22,7 +22,7 @@ from implstats.results import Estimates, Result, Sample, intervals, lock
 from implstats.survival.competing import asks_for_censored, cause_of
 from implstats.survival.groups import listed
 from implstats.survival.hazard_words import FEW_EVENTS
-from implstats.survival.profiles import log_hazards, no_finite_estimate, references, same_for_everybody
+from implstats.survival.profiles import log_hazards, no_finite_estimate, profile_rows, references, same_for_everybody
 from implstats.survival.times import asked
 
 __all__ = ["FineGrayResult", "fit_fine_gray"]
@@ -177,7 +177,7 @@ class FineGrayResult(Result):
         when, last = asked(times), float(self.spells.exit.max())
         if when[-1] > last:
             raise DataError(f"times={_check.show(when[-1])}: beyond the last time, {_check.show(last)}")
-        frame = pd.DataFrame([dict(profile)]) if isinstance(profile, Mapping) else _check.frame(profile, "profile")
+        frame = profile_rows(profile)
         rows = [finegray.prediction(self.fit, x, when, self.spells.cluster) for x in self.spells.rows_of(frame)]
         hazard, error = (np.concatenate(parts) for parts in zip(*rows, strict=True))
         with np.errstate(divide="ignore", invalid="ignore"):

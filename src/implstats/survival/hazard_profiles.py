@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, TypeAlias
 
@@ -18,7 +17,7 @@ from implstats.design.spells import Spells
 from implstats.errors import DataError
 from implstats.results import Result, lock
 from implstats.survival.hazard_words import in_strata
-from implstats.survival.profiles import log_hazards
+from implstats.survival.profiles import log_hazards, profile_rows
 from implstats.survival.times import asked as asked_times
 
 __all__ = ["Fitted", "HazardProfiles"]
@@ -114,9 +113,8 @@ class HazardProfiles(Result):
                 "no share of them; see cumulative_incidence, and incidence_at() of fit_fine_gray"
             )
         asked = asked_times(times)
-        profile = pd.DataFrame([dict(profile)]) if isinstance(profile, Mapping) else profile
         half = special.ndtri(0.5 + _check.level(level) / 2)
-        frame, strata = in_strata(self.spells, self.call["strata"], _check.frame(profile, "profile"))
+        frame, strata = in_strata(self.spells, self.call["strata"], profile_rows(profile))
         for stratum in np.unique(strata):
             last = float(self.spells.exit[self.spells.stratum == stratum].max())
             if asked[-1] > last:

@@ -21,6 +21,7 @@ __all__ = [
     "log_hazards",
     "no_finite_estimate",
     "one_kind_of_event",
+    "profile_rows",
     "profiles_of",
     "references",
     "same_for_everybody",
@@ -70,15 +71,26 @@ def references(found: Spells) -> Mapping[str, Any]:
     return {term: first.get(base, "") if term != base else "" for term, base in bases(found.names).items()}
 
 
+def profile_rows(profile: Any) -> pd.DataFrame:
+    """Return one row a profile: a mapping is one profile, a frame as many as it has rows."""
+    if not isinstance(profile, Mapping):
+        return _check.frame(profile, "profile")
+    faults = Faults()
+    for column, value in profile.items():
+        if pd.api.types.is_list_like(value):
+            remedy = "a mapping is one profile, a DataFrame has one in each row"
+            faults.add("profile", column, "several values", remedy)
+    faults.settle()
+    return pd.DataFrame([dict(profile)])
+
+
 def profiles_of(found: Spells, profile: Any) -> tuple[pd.DataFrame, Floats]:
     """Return profiles as a frame, and their columns of the terms.
 
     Without one: numbers at their mean over the rows, and an equal share of every level of a category.
     """
-    if isinstance(profile, Mapping):
-        profile = pd.DataFrame([dict(profile)])
     if profile is not None:
-        frame = _check.frame(profile, "profile")
+        frame = profile_rows(profile)
         return frame, found.rows_of(frame)
     average = np.zeros(0) if found.encoding is None else found.encoding.average()
     return pd.DataFrame(index=[0]), average[None, :]

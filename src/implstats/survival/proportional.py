@@ -46,6 +46,17 @@ class ProportionalHazards(Result):
         Time of every event, by stratum and time, and on the transformed scale, centred.
     scaled : numpy.ndarray
         Scaled Schoenfeld residuals, which scatter around the log hazard ratio at their time; (events, columns).
+
+    Examples
+    --------
+    >>> from implstats import fit_cox, load_example
+    >>> programmes = load_example("programmes")
+    >>> cox = fit_cox(programmes, duration="years", event="discontinued", terms="era + leadership")
+    >>> cox.proportional_hazards().tidy().round(3)
+             term  statistic  df  p_value
+    0         era      1.368   1    0.242
+    1  leadership      1.318   1    0.251
+    2   all terms      2.878   2    0.237
     """
 
     terms: tuple[str, ...]
