@@ -89,7 +89,8 @@ def table(rows: list[dict[str, Any]], where: Mapping[str, Any]) -> str:
     lines = ["| what | asked | measured |", "| :--- | :--- | ---: |"]
     for row in rows:
         missed = "" if row["met"] else " (missed)"
-        lines.append(f"| {row['question']} | {row['target']} | {measured(row)}{missed} |")
+        question = row["question"].replace("|", r"\|")
+        lines.append(f"| {question} | {row['target']} | {measured(row)}{missed} |")
     lines += [
         "",
         f"Medians of programs taking turns on one machine ({where['cpu']}, one BLAS thread each); Python "

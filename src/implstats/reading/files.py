@@ -62,8 +62,8 @@ def read_data(
         007, stays text.
         ``frame.attrs["implstats"]["missing_codes"]`` counts the codes that were replaced, per column, declared ones
         among them, and ``["ranges"]`` holds the ranges; for a table that was not read from a file write
-        ``frame.attrs["implstats"] = {"ranges": {"days": (0, 365)}}``. Of a file of SPSS or Stata, ``["labels"]`` has the
-        label of each column and ``["values"]`` those of its codes; text is without padding, and dates are dates.
+        ``frame.attrs["implstats"] = {"ranges": {"days": (0, 365)}}``. Of a file of SPSS or Stata, ``["labels"]`` has
+        the label of each column and ``["values"]`` those of its codes; text is without padding, and dates are dates.
 
     Raises
     ------
