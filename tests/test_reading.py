@@ -145,6 +145,12 @@ READ = [
         {"ranges": {"bsi": (0, 4)}},
         "ranges['bsi']=(0, 4): 'abc' in line 2, not a number; correct it, or name it in missing_codes",
     ),
+    (  # one word keeps its column from being numbers, and is all that is wrong with it
+        "id;bsi\n1;0,89\n2;999\n3;n.a.\n4;7,5\n",
+        {"separator": ";", "decimal": ",", "missing_codes": [999], "ranges": {"bsi": (0, 4)}},
+        "ranges['bsi']=(0, 4): 'n.a.' in line 4, not a number; correct it, or name it in missing_codes\n"
+        "ranges['bsi']=(0, 4): '7,5' in line 5, outside the range; correct it, or name it in missing_codes",
+    ),
     ("id,bsi\n1,2\n", {"ranges": {"bsi": (4, 0)}}, "ranges['bsi']=(4, 0): not a low and a high value; write (0, 4)"),
     ("id,bsi\n1,2\n", {"ranges": 4}, "ranges=4: not a range per column; write ranges={'bsi': (0, 4)}"),
     ("id,bsi\n1,2\n", {"missing_codes": 999}, "missing_codes=999: not a list; write missing_codes=[999]"),

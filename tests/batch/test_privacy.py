@@ -315,6 +315,31 @@ def test_a_complaint_names_nobody(kind: str, tmp_path: Path, capsys: Heard) -> N
         assert told(tmp_path / "out", heard.out + heard.err) == []
 
 
+def respelled(kind: str, frame: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Return the table with one name in other capitals in one row, at one site where there are several."""
+    here = frame.index[frame["site"] == "NO"] if kind == "batch" else frame.index
+    frame.loc[here[1], column] = frame.loc[here[0], column].swapcase() + " "
+    return frame
+
+
+@pytest.mark.parametrize(
+    ("kind", "column"), [("comparison", "patient"), ("comparison", "therapist"), ("batch", "patient")]
+)
+def test_a_name_spelled_in_two_ways_is_refused_and_not_told(
+    kind: str, column: str, tmp_path: Path, capsys: Heard
+) -> None:
+    """Numbered as two names, a patient would silently count as two."""
+    text, table = PLANS[kind]
+    plan = laid(tmp_path, text, respelled(kind, table(tmp_path), column))
+    assert command.main(["run", str(plan), "--out", str(tmp_path / "out")]) in (2, 3)
+    heard = capsys.readouterr()
+    assert f"{column}'" in heard.out + heard.err
+    assert "differ in capitals or blanks only" in heard.out + heard.err
+    assert told(tmp_path / "out", heard.out + heard.err) == []
+    assert "RECOGNISABLE" not in (heard.out + heard.err).upper()
+    assert "PATIENT-" not in (heard.out + heard.err).upper()
+
+
 @pytest.mark.parametrize("kind", PLANS)
 def test_what_a_fit_warns_of_names_nobody(kind: str, tmp_path: Path, capsys: Heard) -> None:
     """Separation, a group of one, and staff with nobody beside them: results, warnings and reasons."""
@@ -413,6 +438,13 @@ def test_names_become_numbers_in_their_order() -> None:
     assert made["who"].iloc[3] == "1"
     assert made["code"].tolist() == [1, 2, 1, 3]
     assert made["other"].tolist() == list("abcd")
+    assert masked(pd.DataFrame({"who": ["Zoe", "Abe", "zoe ", "ZOE", "Cy"]}), ["who"])["who"].tolist() == [
+        "1",
+        "2",
+        "1 ",
+        "1  ",
+        "5",
+    ]
     assert masked(pd.DataFrame({"who": [f"n{k}" for k in range(12)]}), ["who"])["who"].tolist()[0] == "01"
 
 
@@ -436,6 +468,8 @@ def test_small_numbers_and_what_gives_them_away() -> None:
     assert made["events"].tolist() == [0, pd.NA, 7]
     assert made["exposure"].isna().tolist() == [False, True, False]
     assert made["estimate"].tolist() == [0.0, 0.1, 0.1]
+    watched = pd.DataFrame({"at_risk": [2, 20], "events": [0, 0], "exposure": [20.0, 190.0]})  # ten months each
+    assert Privacy().table(watched)["exposure"].isna().tolist() == [True, False]
     assert Privacy(min_count=1).shown(File("f", table)).content is table
     assert Privacy(min_count=3).table(table).equals(table)
 

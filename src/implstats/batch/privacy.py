@@ -14,6 +14,7 @@ from implstats.batch import kinds
 from implstats.batch.blocks import MIN_COUNT
 from implstats.batch.folder import File
 from implstats.batch.kinds import Kind
+from implstats.design.frames import plain
 from implstats.tables import is_few
 
 __all__ = ["PRIVACY", "Privacy", "masked", "read_privacy"]
@@ -25,7 +26,7 @@ COMPARED = ("cohort", "by", "event")
 COUNTS = {"n", "n_reference", "rows", "patients", "count", "missing", "imputed", "shifted"}
 COUNTS |= {"at_risk", "events", "censored", "competing", "cumulative_events", "cumulative_censored", "observed"}
 # What would give a count away by one multiplication.
-GIVES_AWAY = {"events": ("exposure", "events_per_parameter", "expected")}
+GIVES_AWAY = {"events": ("exposure", "events_per_parameter", "expected"), "at_risk": ("exposure",)}
 
 
 @dataclass(frozen=True)
@@ -186,7 +187,8 @@ def masked(frame: pd.DataFrame, names: Iterable[str]) -> pd.DataFrame:
     """Return the frame in which the values of some columns are numbers, in the order in which they come.
 
     Every message, warning and label that an analysis makes of such a frame can only tell these numbers. Text stays
-    text, as long for everyone so that it sorts as it counts, so that a category stays one.
+    text, as long for everyone so that it sorts as it counts, so that a category stays one. Words that differ in
+    capitals or blanks only get one number, with blanks behind it: what refuses such words refuses these too.
     """
     numbers: dict[str, Any] = {}
     for name in names:
@@ -194,10 +196,21 @@ def masked(frame: pd.DataFrame, names: Iterable[str]) -> pd.DataFrame:
         made: pd.Series[Any] = pd.Series(codes + 1, index=frame.index)
         if not _is_number(frame[name]):
             width = len(str(len(values)))
-            words = np.array([f"{number:0{width}d}" for number in range(len(values) + 1)], dtype=object)
-            made = pd.Series(words[codes + 1], index=frame.index)
+            numbered = [f"{number:0{width}d}{blanks}" for number, blanks in _numbered(values)]
+            made = pd.Series(np.array(["", *numbered], dtype=object)[codes + 1], index=frame.index)
         numbers[name] = made if (codes >= 0).all() else made.where(codes >= 0)
     return frame.assign(**numbers)
+
+
+def _numbered(values: Iterable[Any]) -> list[tuple[int, str]]:
+    """Return the number of every value, and the blanks that tell it from other spellings of the same word."""
+    spelled: dict[Any, list[int]] = {}
+    made = []
+    for number, value in enumerate(values, start=1):
+        same = spelled.setdefault(plain(value) if isinstance(value, str) else value, [])
+        same.append(number)
+        made.append((same[0], " " * (len(same) - 1)))
+    return made
 
 
 def _is_number(column: pd.Series) -> bool:

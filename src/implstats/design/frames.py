@@ -16,7 +16,7 @@ from implstats.design.time import UNIT_DAYS
 from implstats.errors import DataError
 
 __all__ = ["Codes", "all_missing", "codes", "drop_missing", "elapsed", "first_rows", "nobodys", "numeric"]
-__all__ += ["no_codes", "one_spelling", "repeated", "several", "varying"]
+__all__ += ["no_codes", "one_spelling", "plain", "repeated", "several", "varying"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
@@ -137,12 +137,12 @@ def one_spelling(frame: pd.DataFrame, argument: str, name: Hashable, faults: Fau
     if pd.api.types.is_numeric_dtype(column.dtype):
         return
     words = [word for word in column.unique() if isinstance(word, str)]
-    if len({_plain(word) for word in words}) == len(words):
+    if len({plain(word) for word in words}) == len(words):
         return
     counts = column.value_counts()
     spelled: dict[str, list[str]] = {}
     for word in (w for w in counts.index[counts > 0] if isinstance(w, str)):
-        spelled.setdefault(_plain(word), []).append(word)
+        spelled.setdefault(plain(word), []).append(word)
     alike = [same for same in spelled.values() if len(same) > 1]
     few = "; ".join(" and ".join(map(_check.show, same)) for same in alike[: _check.SHOWN])
     rare = column.isin([word for same in alike for word in same[1:]]).to_numpy()
@@ -150,7 +150,8 @@ def one_spelling(frame: pd.DataFrame, argument: str, name: Hashable, faults: Fau
     faults.add(argument, name, said, "spell each one way, or give one another name if they are not the same")
 
 
-def _plain(word: str) -> str:
+def plain(word: str) -> str:
+    """Return a word without what does not tell words apart: capitals and blanks."""
     return " ".join(word.split()).lower()
 
 

@@ -104,7 +104,7 @@ def read_data(
         text = pd.Series([cell.strip() for cell in cells], index=lines, dtype="str")
         coded = text.isin(rules.words(name))
         values = _typed(name, text.mask(coded | (text == "")), decimal, faults)
-        columns[name], replaced = rules.apply(name, values, faults, _lines)
+        columns[name], replaced = rules.apply(name, values, faults, _lines, decimal)
         if replaced + coded.sum():
             counts[name] = int(replaced + coded.sum())
     faults.settle()

@@ -29,27 +29,35 @@ class Rules:
         """Return the codes of a column that are text."""
         return [code for code in self.codes.get(column, []) if isinstance(code, str)]
 
+    def numbers(self, column: str) -> list[Any]:
+        """Return the codes of a column that are numbers."""
+        return [code for code in self.codes.get(column, []) if not isinstance(code, str)]
+
     def apply(
         self,
         column: str,
         values: pd.Series[Any],
         faults: Faults,
         place: Callable[[Iterable[Hashable]], str] = _check.rows,
+        decimal: str = ".",
     ) -> tuple[pd.Series[Any], int]:
         """Return the values with codes as missing, and how many there were; record what lies outside the range.
 
-        `place` says where the labels of offending rows are.
+        `place` says where the labels of offending rows are; `decimal` is the sign in numbers that are still text, as all
+        of a column are of which one cell is a word.
         """
         is_number = pd.api.types.is_numeric_dtype(values.dtype) and not pd.api.types.is_bool_dtype(values.dtype)
-        coded = values.isin([code for code in self.codes.get(column, []) if not isinstance(code, str)])
+        coded = values.isin(self.numbers(column))
         replaced = int(coded.sum()) if is_number else 0
         if replaced:
             values = values.mask(coded)
         if column in self.ranges:
             low, high = self.ranges[column]
-            numbers = pd.to_numeric(values, errors="coerce")
+            points = values if decimal == "." or is_number else values.str.replace(decimal, ".", regex=False)
+            numbers = pd.to_numeric(points, errors="coerce")
             words = values.notna() & numbers.isna()
-            for wrong, fault in ((words, "not a number"), (~words & ~numbers.between(low, high), "outside the range")):
+            outside = ~words & ~numbers.between(low, high) & ~numbers.isin(self.numbers(column))
+            for wrong, fault in ((words, "not a number"), (outside, "outside the range")):
                 if (wrong := wrong & values.notna()).any():
                     few = ", ".join(dict.fromkeys(show(v) for v in values[wrong].iloc[: _check.SHOWN]))
                     said = f"{few} in {place(values.index[wrong])}, {fault}"
