@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -165,5 +167,24 @@ def test_bad_bytes_are_named_by_line(small: Write, tmp_path: Path) -> None:
     data = (tmp_path / "visits.csv").read_bytes().split(b"\n")
     data[7] = data[7].replace(b"NL", b"\xff\x00")
     (tmp_path / "visits.csv").write_bytes(b"\n".join(data))
-    with pytest.raises(PlanError, match=r"visits\.csv'.*not UTF-8: byte 0xff .*line 8"):
+    with pytest.raises(PlanError, match=r"visits\.csv'.*not UTF-8: byte 0xff .*line 8") as caught:
         run_plan(plan, out=tmp_path / "out")
+    assert str(caught.value).count("not UTF-8") == 1
+
+
+def test_a_file_that_brings_its_reader_down_loses_no_cell(small: Write, sites: pd.DataFrame, tmp_path: Path) -> None:
+    pyreadstat = pytest.importorskip("pyreadstat")
+    plan = small()
+    plan.write_text(plan.read_text(encoding="utf-8").replace("visits.csv", "visits.sav"), encoding="utf-8")
+    pyreadstat.write_sav(sites, tmp_path / "visits.sav")
+    out = run_plan(plan, out=tmp_path / "out")
+    before = {name: (out / name).read_bytes() for name in inside(out)}
+
+    def dies(file: Path, **how: object) -> None:
+        os.kill(os.getpid(), signal.SIGSEGV)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pyreadstat, "read_sav", dies)
+        with pytest.raises(PlanError, match="the process that read it died"):
+            run_plan(plan, out=out, resume=True)
+    assert {name: (out / name).read_bytes() for name in inside(out)} == before

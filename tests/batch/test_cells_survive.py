@@ -228,9 +228,9 @@ def test_stopped_by_its_user_says_what_stays(
 def test_a_cell_whose_process_died_is_a_row(small: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = _parallel.finished
 
-    def one_lost(*given: Any) -> Any:
-        for k, record in real(*given):
-            yield k, MemoryError("gone") if k == 0 and given[0] is work.carry_out_cell else record
+    def one_lost(function: Any, *given: Any) -> Any:
+        for k, record in real(function, *given):
+            yield k, MemoryError("gone") if function is work.carry_out_cell and k == 0 else record
 
     monkeypatch.setattr(_parallel, "finished", one_lost)
     found = pd.read_csv(run_plan(small(), out=tmp_path / "out") / "cells.csv")

@@ -423,5 +423,7 @@ def test_no_folder_a_file_and_runs_of_two_kinds_are_refused(rated: Rate, program
         compare_runs(tmp_path / "nowhere", old)
     with pytest.raises(PlanError, match="a file, not a folder"):
         compare_runs(old, old / "cells.csv")
-    with pytest.raises(PlanError, match="name two of one kind"):
+    with pytest.raises(PlanError, match=r"no batch of cells, and '.*old' is one; name two of one kind"):
         compare_runs(old, programmes / "old")
+    with pytest.raises(PlanError, match=r"a batch of cells, and '.*old' is none; name two of one kind"):
+        compare_runs(programmes / "old", old)

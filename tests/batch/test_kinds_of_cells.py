@@ -201,6 +201,11 @@ def test_scores_and_a_change_of_circumstances(small: Write, wider: pd.DataFrame,
             np.testing.assert_allclose(mine[column], theirs[column], rtol=1e-10)
     gap = fit.effect_sizes(36, sd=SD["sipp"], **how).tidy().query("quantity == 'difference'")
     np.testing.assert_allclose(found.query("quantity == 'difference'")["estimate"], gap["estimate"], rtol=1e-10)
+    report = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
+    assert (
+        "are without what began at changed (a step, and another course since), which cells.csv tells apart." in report
+    )
+    assert "are at the mean of age; cells.csv has what a point changes." in report
 
 
 # Times
@@ -245,6 +250,7 @@ def test_differences_of_mean_times_are_pooled_and_both_are_corrected(times: pd.D
     assert pooled["estimate"].item() == pytest.approx(mean["estimate"], rel=1e-12)
     report = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
     assert "over 3 sites, the difference in mean time up to 4 of early minus late was " in report
+    assert "Not pooled over the sites, and told cell by cell in cells.csv: rates." in report
     assert (tmp_path / "out" / "figures" / "forest_means_discontinued_early.svg").is_file()
 
 

@@ -92,6 +92,8 @@ def test_scores(write: Write, data: pd.DataFrame, tmp_path: Path) -> None:
     assert f"{per_point['estimate']:.4f}" in report
     assert "because change was asked to depend on adherence and sex, which it cannot in an MMRM" in report
     assert "; change depends on adherence and sex, and effects are those at the mean." in report
+    assert report.count("- These improvements are at the mean of adherence and sex.") == 1
+    assert "moderation()" not in report
 
 
 def test_a_change_of_circumstances(write: Write, data: pd.DataFrame, tmp_path: Path) -> None:
@@ -101,10 +103,16 @@ def test_a_change_of_circumstances(write: Write, data: pd.DataFrame, tmp_path: P
     same(table(out, "bsi_interruption"), study.fits["bsi"].interruption(df="kenward-roger").tidy())
     report = (out / "report.md").read_text(encoding="utf-8")
     assert (
-        "What the change of circumstances did within patients, in points of bsi, with 95% intervals. What else"
+        "What began with the change of circumstances, within patients, in points of bsi, with 95% intervals. What else"
         in report
     )
-    assert "| slope, per unit of time | " in report
+    assert "| change of course since, per unit of time (slope) | " in report
+    said = (
+        "These improvements are without what began at changed (a step, and another course since), which is told apart."
+    )
+    assert report.count(f"- {said}") == 1
+    assert "interruption()" not in report
+    assert "take in visits after the change of circumstances; the other numbers leave out what began with it" in report
 
 
 def test_a_change_of_circumstances_by_date(write: Write, data: pd.DataFrame, tmp_path: Path) -> None:

@@ -141,15 +141,14 @@ def cells_of(plan: Plan, batch: Batch) -> Cells:
 def _frames(plan: Plan, batch: Batch, faults: _check.Faults) -> dict[str, pd.DataFrame]:
     """Return every table, each read once, dates of the time column as dates."""
     frames: dict[str, pd.DataFrame] = {}
+    first: dict[str, Repeated] = {}
     for one in batch.analyses:
-        key = repr(one.data)
-        if key in frames:
-            continue
+        first.setdefault(repr(one.data), one)
+    for key, one in first.items():
         try:
             frames[key] = read(one.data, plan.where(one.data), f"[batch.analysis {one.name}] file")
         except PlanError as error:
             faults.take(error)
-            continue
     for one in batch.analyses:
         if (frame := frames.get(repr(one.data))) is not None and KINDS[one.kind].of_outcomes:
             frames[repr(one.data)] = _dated(frame, batch, one, faults)

@@ -90,6 +90,13 @@ class BatchWords:
             rows.append(made | {"mean": mean, "a next site": beyond, "tau²": f"{row['tau2']:.3g}"})
         return rows
 
+    def unpooled(self) -> list[str]:
+        """Return which analyses have numbers that this page does not tell, as they are not pooled over the sites."""
+        told = {str(pool.place["analysis"]) for pool in self.found.pools if pool.combined is not None}
+        names = dict.fromkeys(str(r["asked"]["analysis"]) for r in self.found.records if r["status"] == "done")
+        left = [name for name in names if name not in told]
+        return [f"Not pooled over the sites, and told cell by cell in cells.csv: {joined(left)}."] if left else []
+
     def warned(self) -> list[dict[str, str]]:
         """Return one row a cell that was warned of."""
         parts = ("analysis", "outcome", "site")
@@ -133,7 +140,21 @@ class BatchWords:
                 "That sites differ does not say why; and sites that take part may differ from those that do not.",
                 "Sites are taken as independent: what they share (staff, a change of law) is in every one of them.",
             ]
-        return [*lines, self.looks.in_words()]
+        return [*lines, *self._leaving_out(), self.looks.in_words()]
+
+    def _leaving_out(self) -> list[str]:
+        """Return of which analyses the improvements are not those that were seen."""
+        lines = []
+        for one in self.batch.analyses:
+            if (change := one.options.get("interruption")) is not None:
+                began = f"what began at {self.plan.label(change)} (a step, and another course since)"
+                lines.append(f"Improvements of {one.name} are without {began}, which cells.csv tells apart.")
+            if scores := one.options.get("moderators"):
+                mean = joined([self.plan.label(name) for name in scores])
+                lines.append(
+                    f"Improvements of {one.name} are at the mean of {mean}; cells.csv has what a point changes."
+                )
+        return lines
 
     def methods(self) -> list[str]:
         """Return how it was done: SDs, family, pooling, and what is left out."""
@@ -177,6 +198,7 @@ def contents_of_batch(words: BatchWords, figures: Sequence[Figure], lost: Mappin
     if effects := words.pooled():
         level = words.level()
         made += [Heading("Effects over the sites"), Table(effects, f"Mean over the sites, with its {level} interval")]
+    made += map(Text, words.unpooled())
     if found.errors:
         failed = [{"cell": name, "why": why} for name, why in found.errors.items()]
         made += [Heading("Cells without an answer"), Table(failed, "Cells without an answer")]

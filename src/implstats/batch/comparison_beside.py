@@ -17,7 +17,7 @@ CONTENTS = {
 OTHERWISE = "Those who differ in a score differ in other things as well: what goes with it need not come from it."
 TOGETHER = "What else came at the same time as the change of circumstances is in its level and its slope too."
 BY = {"per point": "per point", "per sd": "per SD", "difference": "less the first level"}
-OF = {"level": "level", "slope": "slope, per unit of time"}
+OF = {"level": "step at the change (level)", "slope": "change of course since, per unit of time (slope)"}
 MORE_DECIMALS = 2
 
 
@@ -32,7 +32,7 @@ def beside(answers: Answers, outcome: str) -> list[Block]:
         made += [Text(f"{head}. {OTHERWISE}"), Table(rows, f"{label(outcome)}: {head[0].lower()}{head[1:]}")]
     if "interruption" in found:
         rows = [_of_change(answers, outcome, row) for row in found["interruption"].to_dict("records")]
-        head = f"What the change of circumstances did within patients, {unit}"
+        head = f"What began with the change of circumstances, within patients, {unit}"
         made += [Text(f"{head}. {TOGETHER}"), Table(rows, f"{label(outcome)}: {head[0].lower()}{head[1:]}")]
     return made
 

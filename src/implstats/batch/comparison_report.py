@@ -147,13 +147,6 @@ def _outcome(answers: Answers, name: str) -> list[Block]:
         f"positive if patients got better; d is the improvement divided by {sd} {source}. SE: standard error. "
         f"In brackets: {answers.level} intervals."
     )
-    under = "p is that of the difference in change."
-    if study.margin is not None:
-        under += f" The margin of {study.margin:g} SD was set in the plan."
-    if any("extrapolated" in str(row["Cohort"]) for row in _means(answers, study.fits[name], rows)):
-        under += " Extrapolated: no patient of the cohort was seen so late."
-    if study.fits[name].times:
-        under += " Observed means are those of the patients who were still seen, so that drop-out moves them."
     means = Table(
         _means(answers, study.fits[name], rows),
         f"{plan.label(name)}: means in points of the scale, improvement in points and in SDs (d)",
@@ -164,7 +157,25 @@ def _outcome(answers: Answers, name: str) -> list[Block]:
         _comparison(answers, rows),
         f"{plan.label(name)}: difference in d in SDs, and the share of the improvement that was kept in %",
     )
-    return [head, Text(told), means, compared, Text(under), *beside(answers, name)]
+    return [head, Text(told), means, compared, Text(_under(answers, name, rows)), *beside(answers, name)]
+
+
+def _under(answers: Answers, name: str, rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return what is to be said under the tables of an outcome."""
+    study, fit = answers.study, answers.study.fits[name]
+    under = "p is that of the difference in change."
+    if study.margin is not None:
+        under += f" The margin of {study.margin:g} SD was set in the plan."
+    if any("extrapolated" in str(row["Cohort"]) for row in _means(answers, fit, rows)):
+        under += " Extrapolated: no patient of the cohort was seen so late."
+    if fit.times:
+        under += " Observed means are those of the patients who were still seen, so that drop-out moves them."
+    if fit.design.interruption is not None:
+        under += (
+            " Patients seen, and observed means, take in visits after the change of circumstances; the other numbers "
+            "leave out what began with it."
+        )
+    return under
 
 
 def _means(answers: Answers, fit: CohortModel, rows: Sequence[Mapping[str, Any]]) -> list[Row]:

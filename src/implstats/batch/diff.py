@@ -21,6 +21,7 @@ from implstats.batch.gathered import POOLED
 from implstats.batch.looks import ELSEWHERE, Look, analyses, different
 from implstats.batch.moves import APPEARED, CORRECTED, DISAPPEARED, Moves
 from implstats.batch.past import NAMES, NUMBERS, PLACE, POOLED_SITE, PastRun, read_run
+from implstats.batch.store import KIND as BATCH
 from implstats.batch.store import written
 from implstats.errors import PlanError
 from implstats.results import Result
@@ -101,7 +102,11 @@ class RunComparison(Result):
         """Return how much moved and why, effects whose interval crossed 0, and how often the data were looked at."""
         lines = [self._counted(), *self._whys(), *self._crossed(), *self.notes, self._looked()]
         left = len(self.rows) - len(self._largest())
-        return lines + ([f"below: the largest move of a cell each; {left} more rows in tidy()"] if left else [])
+        return lines + (
+            [f"below: the largest move of a cell each; {left} more rows in tidy(), and in the file of --out"]
+            if left
+            else []
+        )
 
     def _counted(self) -> str:
         row = self.glance().iloc[0]
@@ -269,7 +274,8 @@ def compare_runs(old: str | Path, new: str | Path, *, tolerance: float = 1e-6) -
     runs = {"old": read_run(old, "old"), "new": read_run(new, "new")}
     tolerance = _check.number("tolerance", tolerance, least=0)
     if runs["old"].kind != runs["new"].kind:
-        raise PlanError(f"new={str(new)!r}: {str(old)!r} is a batch or this is one, not both; name two of one kind")
+        which = "a batch of cells, and {} is none" if runs["new"].kind == BATCH else "no batch of cells, and {} is one"
+        raise PlanError(f"new={str(new)!r}: {which.format(repr(str(old)))}; name two of one kind")
     moves = Moves(runs["old"], runs["new"], tolerance)
     return RunComparison(
         {"old": str(old), "new": str(new), "tolerance": tolerance},

@@ -123,7 +123,7 @@ def interrupted(
     words = ", ".join(f"{n} {who}" for who, n in met.items()).replace(" ", " patients ", 1)
     if WHOLLY in met and not found.after:
         words += "; its level is also how those treated wholly after it differed at their start"
-    return found, f"interruption at {column}: {words}; interruption() has its level and slope"
+    return found, f"interruption at {column}: {words}"
 
 
 def _who_met_it(t: Floats, change: Floats, baseline: float, patients: Codes) -> dict[str, int]:

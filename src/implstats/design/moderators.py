@@ -165,7 +165,7 @@ def _of_units(name: Hashable, unit: Rated, count: int) -> str:
 def _of_patients(name: Hashable, values: Codes, patients: int) -> str:
     return (
         f"{name} has {len(values.levels)} values in {patients} patients, and errors take patients as independent: if "
-        "it rates a site or programme, name that column in groups="
+        "it rates a site or programme, name that column as groups"
     )
 
 
@@ -178,4 +178,4 @@ def _held(found: Moderators) -> str:
         else:
             means.append(f"{column} at {found.centre[here][0]:.4g} (SD {found.sd[here][0]:.3g})")
     held = ", ".join(means)
-    return f"means and contrasts hold {held}, as over the patients; moderation() has what a point changes"
+    return f"means and contrasts hold {held}, as over the patients"

@@ -154,7 +154,16 @@ class GrowthResult(MixedResult, Interrupted, Moderated):
         """Return model, sample, time, how the fit ended, and the choices that were made."""
         head, *rest = super().header()
         lines = [head.replace("Mixed model", "Growth model", 1), *rest[:-1], self.times_in_words(), rest[-1]]
-        return [*lines, *(n for n in (*self.design.notes, self.straightness) if n)]
+        return [*lines, *(n for n in (*self.design.notes, self._asked_apart(), self.straightness) if n)]
+
+    def _asked_apart(self) -> str:
+        """Return which questions beside those about cohorts the model answers."""
+        design, said = self.design, []
+        if design.moderators is not None:
+            said.append("moderation() has what a point of a score changes")
+        if design.interruption is not None:
+            said.append("interruption() has the level and slope that begin with it")
+        return "; ".join(said)
 
 
 def growth_result(design: GrowthDesign, better: str | None, method: str, call: dict[str, Any]) -> GrowthResult:

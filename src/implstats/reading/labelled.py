@@ -108,7 +108,7 @@ def _read(file: Path, here: str) -> tuple[pd.DataFrame, dict[str, int], Any]:
     try:
         (table, about), (raw, _) = _parallel.apart(read, as_written)
     except _parallel.LostError:
-        raise _broken(here, program, "the process that read it died") from None
+        raise _broken(here, program, "the process that read it died, of damaged bytes or for want of memory") from None
     except Exception as error:
         # What a reader makes of damaged bytes can be any error.
         raise _broken(here, program, f"{error}".strip().rstrip(".!")) from None

@@ -46,7 +46,18 @@ class Words:
             for t in sorted(study.at, reverse=True):
                 rows = table[(table["time"] == t) & (table["cohort"] == cohort)].to_dict("records")
                 said += self._time(rows, first=t == max(study.at))
+        said += self._leaving_out()
         return said + [f"{self(name)} could not be analysed: {why}" for name, why in study.errors.items()]
+
+    def _leaving_out(self) -> list[str]:
+        """Return of what these improvements are none, so that they are not taken for what was seen."""
+        design, parts = self.study.first.design, []
+        if design.moderators is not None:
+            parts.append(f"at the mean of {_joined(map(self, design.moderators.columns))}")
+        if design.interruption is not None:
+            change = self._quoted(design.interruption.column)
+            parts.append(f"without what began at {change} (a step, and another course since), which is told apart")
+        return [f"These improvements are {_joined(parts)}."] if parts else []
 
     def _time(self, rows: Sequence[Mapping[Any, Any]], *, first: bool) -> list[str]:
         study = self.study
