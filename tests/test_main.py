@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 import implstats as ist
@@ -111,6 +112,18 @@ def test_several_faults_are_one_message(tmp_path: Path, capsys: pytest.CaptureFi
         "implstats: [analysis] level=95: not between 0 and 1; 0.95 gives 95 % intervals\n"
         "           [analysis] sede: unknown key; did you mean 'seed'?\n"
     )
+
+
+def test_it_is_told_how_rows_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A spreadsheet counts from 1, and the names of the columns too."""
+    plan = copied(tmp_path)
+    table = ist.load_example("reorganisation")
+    pd.concat([table, table.iloc[[0]]]).to_csv(tmp_path / "reorganisation.csv", index=False)
+    capsys.readouterr()
+    assert command.main(["check", str(plan)]) == 2
+    fault, rows = capsys.readouterr().err.splitlines()
+    assert f"(row {len(table)})" in fault
+    assert rows.strip() == command.ROWS
 
 
 def test_a_failed_outcome_is_3(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shutil
 import sys
 from collections.abc import Sequence
@@ -16,6 +17,8 @@ __all__ = ["main"]
 DONE, UNEXPECTED, BAD, SOME_FAILED = 0, 1, 2, 3
 # As `diff` of files has it: whatever keeps two runs from being compared is 2.
 SAME, MOVED, TROUBLE = 0, 1, 2
+
+ROWS = "(rows are counted from 0, below the names of the columns; lines are those of the file)"
 
 ENDS = """
 exit status: 0 done, 1 an unexpected error, 2 a bad plan, bad data or bad usage, 3 an outcome or a cell that could not
@@ -195,6 +198,8 @@ def _stays(error: BaseException) -> str:
 
 def _complain(message: str, status: int) -> int:
     first, *rest = message.split("\n")
+    if re.search(r"\brows? \d", message):
+        rest.append(ROWS)
     print("\n".join([f"implstats: {first}", *(f"           {line}" for line in rest)]), file=sys.stderr)
     return status
 

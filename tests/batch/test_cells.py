@@ -109,6 +109,8 @@ def test_effects_are_pooled_over_sites(done: Path) -> None:
     assert row["sites"] == 6
     for column in ("estimate", "std_error", "conf_low", "conf_high"):
         assert row[column] == pytest.approx(mean[column], rel=1e-12)
+    told = f"During minus Before (below zero is less improvement) was {mean['estimate']:.2f} ("
+    assert told in (done / "report.md").read_text(encoding="utf-8")
     true = -np.mean([0.25, 0.4, 0.45, 0.6, 0.3, 0.5]) * 1.2
     assert row["conf_low"] < true < row["conf_high"]
     for outcome in ("bsi", "sipp"):

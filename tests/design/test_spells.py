@@ -345,6 +345,12 @@ FAULTS: list[Row] = [
         "id='id': missing in row 20; fill it in, or drop these rows",
     ),
     (
+        "one cluster spelled in two ways",
+        lambda: read(programmes(site=["Ost", "Ost", "ost ", "West", "West", "West"]), cluster="site", id="id"),
+        "cluster='site': 'Ost' and 'ost ' differ in capitals or blanks only (row 30); spell each one way, or give one "
+        "another name if they are not the same",
+    ),
+    (
         "missing cluster",
         lambda: read(programmes(site=[1, None, 2, 2, 3, 3]), cluster="site", id="id"),
         "cluster='site': missing in row 20; fill it in, or drop these rows",

@@ -50,8 +50,9 @@ class BatchWords:
         numbers = f"{fixed(row['estimate'], 2)} ({self.level()} interval {self._ends(row, 'conf')})"
         who, whom = (self.plan.label(place[k]) for k in ("cohort", "reference"))
         if place["quantity"] == "difference":
+            when = f"at {self.when(place['time'])}{_if(place)}"
             said = (
-                f"at {self.when(place['time'])}{_if(place)}, the difference in d of {who} minus {whom} was {numbers} SD"
+                f"{when}, the difference in d of {who} minus {whom} (below zero is less improvement) was {numbers} SD"
             )
         elif place["quantity"] == "rmst difference":
             said = f"the difference in mean time up to {_check.show(place['time'])} of {who} minus {whom} was {numbers}"

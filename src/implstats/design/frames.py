@@ -132,7 +132,7 @@ def _declared(frame: pd.DataFrame, name: Hashable, values: Floats) -> NDArray[np
 
 
 def one_spelling(frame: pd.DataFrame, argument: str, name: Hashable, faults: Faults) -> None:
-    """Record words that differ in capitals or blanks only: they would count as different patients or cohorts."""
+    """Record words that differ in capitals or blanks only: they would count as different patients or groups."""
     column = frame[name]
     if pd.api.types.is_numeric_dtype(column.dtype):
         return

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from implstats import _check
 from implstats._check import Faults
 from implstats.design import rhs
-from implstats.design.frames import codes, drop_missing, nobodys, numeric, varying
+from implstats.design.frames import codes, drop_missing, nobodys, numeric, one_spelling, varying
 from implstats.errors import DataError
 from implstats.results import Sample, lock
 
@@ -250,6 +250,9 @@ def _complete(
             faults.add(
                 argument, column, f"missing in {_check.rows(frame.index[gone])}", "fill it in, or drop these rows"
             )
+    for argument, column in (("id", roles.id), ("cluster", roles.cluster), ("by", roles.by)):
+        if column is not None:
+            one_spelling(frame, argument, column, faults)
     faults.settle()
     wanted = [roles.duration, roles.event, roles.entry, roles.weights, roles.patient_weights, roles.by]
     columns = dict.fromkeys(c for c in [*wanted, *roles.strata, *covariates] if c is not None)

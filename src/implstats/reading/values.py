@@ -43,8 +43,8 @@ class Rules:
     ) -> tuple[pd.Series[Any], int]:
         """Return the values with codes as missing, and how many there were; record what lies outside the range.
 
-        `place` says where the labels of offending rows are; `decimal` is the sign in numbers that are still text, as all
-        of a column are of which one cell is a word.
+        `place` says where the labels of offending rows are; `decimal` is the sign in numbers that are still text, as
+        all of a column are of which one cell is a word.
         """
         is_number = pd.api.types.is_numeric_dtype(values.dtype) and not pd.api.types.is_bool_dtype(values.dtype)
         coded = values.isin(self.numbers(column))
