@@ -101,7 +101,7 @@ def test_two_effects_of_one_programme_are_refused() -> None:
 
 
 def test_one_programme_is_no_more_than_itself() -> None:
-    with pytest.raises(DataError, match=r"^estimate='d': 1 programmes; combining takes two$"):
+    with pytest.raises(DataError, match=r"^estimate='d': 1 programme; combining takes two$"):
         asked(EFFECTS.head(1))
 
 

@@ -246,7 +246,8 @@ def _programmes(frame: pd.DataFrame, call: Mapping[str, Any]) -> tuple[tuple[Any
     kept, dropped = drop_missing(masks, call["missing"], frame.index)
     sample = Sample(len(frame), int(kept.sum()), dropped)
     if kept.sum() < 2:
-        raise DataError(f"estimate={_check.show(call['estimate'])}: {kept.sum()} programmes; combining takes two")
+        few = "1 programme" if kept.sum() else "0 programmes"
+        raise DataError(f"estimate={_check.show(call['estimate'])}: {few}; combining takes two")
     names = pd.Series(frame.index if call["programme"] is None else frame[call["programme"]].to_numpy())[kept]
     if call["programme"] is not None and names.duplicated().any():
         twice = _check.show(names[names.duplicated()].iloc[0])

@@ -109,7 +109,7 @@ def test_effects_are_pooled_over_sites(done: Path) -> None:
     assert row["sites"] == 6
     for column in ("estimate", "std_error", "conf_low", "conf_high"):
         assert row[column] == pytest.approx(mean[column], rel=1e-12)
-    told = f"During minus Before (below zero is less improvement) was {mean['estimate']:.2f} ("
+    told = f"the improvement of During minus that of Before was {mean['estimate']:.2f} SD ("
     assert told in (done / "report.md").read_text(encoding="utf-8")
     true = -np.mean([0.25, 0.4, 0.45, 0.6, 0.3, 0.5]) * 1.2
     assert row["conf_low"] < true < row["conf_high"]
@@ -181,7 +181,7 @@ def test_a_cell_that_fails_is_a_row_with_its_error_and_exit_3(
     assert "cell growth, bsi, NO: cannot be analysed: " in capsys.readouterr().out
     assert command.main(["run", str(plan), "--out", str(tmp_path / "out")]) == 3
     heard = capsys.readouterr()
-    assert "2 of 4 cells have an answer" in heard.out
+    assert "2 of 4 cells have an answer; a cell is one analysis of one outcome" in heard.out
     assert "growth, bsi, NO could not be analysed" in heard.err
     assert "cells: 2 of 2" in heard.err
     found = table(tmp_path / "out").set_index("site")
@@ -274,6 +274,16 @@ def test_all_rows_together(small: Write, tmp_path: Path) -> None:
     out = run_plan(small(('by = "site"\n', "")), out=tmp_path / "out")
     assert set(table(out)["site"]) == {"all"}
     assert pd.read_csv(out / "pooled.csv").empty
+
+
+def test_what_one_site_alone_has_is_not_pooled_and_said_so(small: Write, sites: pd.DataFrame, tmp_path: Path) -> None:
+    some = sites[sites["site"].isin(["NL", "NO"])]
+    some = some[(some["site"] == "NL") | (some["cohort"] == "before")]
+    out = run_plan(small(data=some), out=tmp_path / "out")
+    assert set(table(out).query("status == 'done'")["site"]) == {"NL"}
+    assert pd.read_csv(out / "pooled.csv")["error"].unique().tolist() == [
+        "NL alone has an answer, and pooling takes two sites"
+    ]
 
 
 def test_resume_and_cluster_go_with_a_batch_only(tmp_path: Path) -> None:

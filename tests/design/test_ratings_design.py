@@ -10,6 +10,7 @@ import pytest
 
 from implstats._check import Faults
 from implstats.design.ratings import RatingDesign, ratings
+from implstats.errors import DataError
 
 
 def made(frame: pd.DataFrame | None = None, **options: Any) -> RatingDesign:
@@ -58,3 +59,12 @@ def test_numbers_have_an_order_whatever_the_type_of_their_column() -> None:
     assert made(frame).ordered
     assert not made(frame.assign(s=[True, False, True, True])).ordered
     assert made(frame.assign(s=pd.Categorical(list("abab"), list("ba"), ordered=True))).categories == ("b", "a")
+
+
+@pytest.mark.parametrize("role", ["item", "rater", "score"])
+def test_one_word_spelled_in_two_ways_is_refused(role: str) -> None:
+    column = {"item": "i", "rater": "r", "score": "s"}[role]
+    frame = pd.DataFrame({"i": list("xxyy"), "r": list("abab"), "s": list("cdcd")})
+    other = frame.assign(**{column: frame[column].where(frame.index < 3, frame[column].str.upper() + " ")})
+    with pytest.raises(DataError, match=rf"^{role}='{column}': .* differ in capitals or blanks only \(row 3\); spell"):
+        made(other)

@@ -36,7 +36,7 @@ class BatchWords:
     def counted(self) -> str:
         """Return how many cells have an answer."""
         done, every = len(self.found.records) - len(self.found.errors), len(self.found.records)
-        return f"{done} of {every} cells have an answer."
+        return f"{done} of {every} cells have an answer; a cell is one analysis of one outcome at one site."
 
     def effects(self) -> list[str]:
         """Return one sentence an effect of the family, over the sites."""
@@ -47,12 +47,13 @@ class BatchWords:
         head = f"{self.plan.label(place['outcome'])} ({place['analysis']})"
         if pool.combined is None:
             return f"{head}: not pooled over sites: {pool.error}."
-        numbers = f"{fixed(row['estimate'], 2)} ({self.level()} interval {self._ends(row, 'conf')})"
+        unit = " SD" if place["quantity"] == "difference" else ""
+        numbers = f"{fixed(row['estimate'], 2)}{unit} ({self.level()} interval {self._ends(row, 'conf')})"
         who, whom = (self.plan.label(place[k]) for k in ("cohort", "reference"))
         if place["quantity"] == "difference":
             when = f"at {self.when(place['time'])}{_if(place)}"
             said = (
-                f"{when}, the difference in d of {who} minus {whom} (below zero is less improvement) was {numbers} SD"
+                f"{when}, the improvement of {who} minus that of {whom} was {numbers}; below zero is less improvement"
             )
         elif place["quantity"] == "rmst difference":
             said = f"the difference in mean time up to {_check.show(place['time'])} of {who} minus {whom} was {numbers}"

@@ -151,6 +151,9 @@ def _pools(table: pd.DataFrame, level: float) -> list[Pool]:
     made = []
     for place, rows in effects.groupby(_PLACE, sort=False, dropna=False):
         named = dict(zip(_PLACE, place, strict=True))
+        if len(rows) == 1:
+            made.append(Pool(named, None, f"{rows['site'].item()} alone has an answer, and pooling takes two sites"))
+            continue
         try:
             found = combine_programmes(
                 rows.astype({"estimate": float, "std_error": float}),

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from implstats import _check
 from implstats._check import Faults
-from implstats.design.frames import codes, drop_missing, numeric, repeated
+from implstats.design.frames import codes, drop_missing, numeric, one_spelling, repeated
 from implstats.errors import DataError
 from implstats.results import Sample, lock
 
@@ -156,6 +156,9 @@ def ratings(
         faults.add("score", score, "no row has item, rater and score", ", ".join(dropped))
     faults.settle()
     used = frame.loc[kept]
+    for argument, column in roles.items():
+        one_spelling(used, argument, column, faults)
+    faults.settle()
     by_item, by_rater = codes(used[item]), codes(used[rater])
     again = repeated(by_item.of_row, by_rater.of_row, (len(by_item.levels), len(by_rater.levels)))
     if len(again):
