@@ -20,6 +20,7 @@ from implstats.batch.cell_pictures import ENDINGS
 from implstats.batch.cells import BASELINE, Cell, Cells, cells_of
 from implstats.batch.cells_check import checked
 from implstats.batch.cells_report import BatchWords, contents_of_batch, report_of_batch
+from implstats.batch.checklists import checklists
 from implstats.batch.folder import digest, file_names, versions, write_csv
 from implstats.batch.gathered import WORDS, Gathered, Pool, gather
 from implstats.batch.looks import Look, Looks, look_at, looks_in
@@ -149,9 +150,10 @@ def _gathered(
     drawn = _draw(words, store.folder / FIGURES) if plan.figures != "none" else []
     own = [file for cell, known in zip(cells.cells, records, strict=True) for file in _pictures(cell, known)]
     _clear(store.folder / FIGURES, {*own, *(f"{Path(f.name).name}.{end}" for f in drawn for end in ENDINGS)})
-    blocks = contents_of_batch(words, drawn, cells.without_site)
+    blocks = contents_of_batch(words, drawn, cells.without_site, versions())
     store.text("report.md", report_of_batch(plan, blocks))
-    store.text("report.html", page(store.folder, plan, blocks))
+    lists = checklists(["cells of cohorts" if batch.outcomes else "cells"])
+    store.text("report.html", page(store.folder, plan, [*blocks, *lists]))
     told = {"cells": len(records), "failed": len(found.errors), "errors": found.errors}
     store.manifest({**record, "result": told})
     return BatchRun(store.folder, found, words)

@@ -1,4 +1,4 @@
-"""The short report of a batch: what sites show together, which cells have no answer, and how it was done."""
+"""The report of a batch: what sites show together, who was analysed, how fits ended, and how it was done."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import numpy as np
 
 from implstats import _check
 from implstats.batch import markdown
-from implstats.batch.blocks import Block, Figure, Heading, Items, Table, Text
+from implstats.batch.blocks import Block, Figure, Heading, Items, Sources, Table, Text
+from implstats.batch.cells_about import cited, counted, ended, how
 from implstats.batch.comparison_answers import fixed, joined
 from implstats.batch.gathered import Gathered, Pool
 from implstats.batch.looks import Looks
@@ -24,6 +25,11 @@ FILES = (
     ("pooled.csv", "every effect over the sites, with the spread between them"),
     ("cells/", "one file a cell, which a later run with --resume does not make again"),
     ("manifest.json", "plan, versions, hashes of the data and of every file, and the plans that were run here before"),
+)
+COUNTED = "Cells with an answer; n counts patients of a cohort seen at a time, or spells, or ratings"
+UNSEEN = (
+    "Residuals of single cells are not on this page. A variance of zero is a result: patients, or their courses, could "
+    "not be told apart. A model in doubt is looked at alone, with a plan of one study for its site."
 )
 
 
@@ -190,26 +196,37 @@ def _bracketed(row: Mapping[str, Any], what: str) -> str:
     return f"[{fixed(ends[0], 2)}, {fixed(ends[1], 2)}]" if np.isfinite(ends).all() else ""
 
 
-def contents_of_batch(words: BatchWords, figures: Sequence[Figure], lost: Mapping[str, int]) -> list[Block]:
-    """Return everything under the title: the answer, effects, cells without an answer, and how it was done."""
+def contents_of_batch(
+    words: BatchWords, figures: Sequence[Figure], lost: Mapping[str, int], versions: Mapping[str, str]
+) -> list[Block]:
+    """Return everything under the title: the answer, effects, who was analysed, how fits ended, how it was done."""
     found = words.found
     few = words.plan.privacy.few
     rows = [f"{few(count)} rows of {file} name no site, and are in no cell." for file, count in lost.items()]
     made: list[Block] = [Heading("The answer"), Items([words.counted(), *rows, *words.effects()]), *figures]
     made += [Heading(CANNOT_SAY), Items(words.limits())]
-    if effects := words.pooled():
+    effects = words.pooled()
+    if effects:
         level = words.level()
         made += [Heading("Effects over the sites"), Table(effects, f"Mean over the sites, with its {level} interval")]
     made += map(Text, words.unpooled())
+    made += [Heading("Who was analysed"), Table(counted(found.records, words.plan), COUNTED)]
     if found.errors:
         failed = [{"cell": name, "why": why} for name, why in found.errors.items()]
-        made += [Heading("Cells without an answer"), Table(failed, "Cells without an answer")]
+        made += [Heading("Cells without an answer", 3), Table(failed, "Cells without an answer")]
+    made += [
+        Heading("Can the models be believed?"),
+        Text(UNSEEN),
+        Table(ended(found.records, words.plan), "How fits ended"),
+    ]
     if warned := words.warned():
-        made += [Heading("Warnings"), Table(warned, "What was warned of while cells were analysed")]
+        made += [Heading("Warnings", 3), Table(warned, "What was warned of while cells were analysed")]
     made += words.pictures()
     files = [{"File": file, "What": what} for file, what in FILES]
-    made += [Heading("Methods"), *map(Text, words.methods())]
-    return [*made, Heading("Files"), Table(files, "Files of this folder")]
+    made += [Heading("Methods"), Items(how(words.batch)), *map(Text, words.methods())]
+    made += [Heading("Files"), Table(files, "Files of this folder")]
+    made += [Heading("Software"), Text(", ".join(f"{name} {version}" for name, version in versions.items()) + ".")]
+    return [*made, Heading("References"), Sources(cited(words.batch, bool(effects)))]
 
 
 def report_of_batch(plan: Plan, blocks: Sequence[Block]) -> str:

@@ -12,23 +12,25 @@ __all__ = ["checklists"]
 ANSWER, LIMITS, WHO = "The answer", "What these data cannot say", "Who was analysed"
 BELIEVED, DOUBTS, METHODS = "Can the models be believed?", "What if the assumptions do not hold?", "Methods"
 OPEN = "open"
+OF_COHORTS = "cells of cohorts"
 
 
 @dataclass(frozen=True)
 class Asked:
-    """An item of a checklist in short, and the section that fills it: in a comparison, in a survival analysis."""
+    """An item of a checklist in short, and the section that fills it, by what a report holds."""
 
     number: str
     asks: str
     comparison: str = ""
     survival: str = ""
+    cells: str = ""
 
     def filled(self, kinds: Iterable[str]) -> str:
         """Return the sections that fill it in a report of such analyses."""
-        found = [
-            where for kind, where in (("comparison", self.comparison), ("survival", self.survival)) if kind in kinds
-        ]
-        return "; ".join(dict.fromkeys(where for where in found if where)) or OPEN
+        sections = {"comparison": self.comparison, "survival": self.survival}
+        sections |= dict.fromkeys(("cells", OF_COHORTS), self.cells)
+        found = [where for kind, where in sections.items() if kind in kinds and where]
+        return "; ".join(dict.fromkeys(found)) or OPEN
 
 
 STROBE = (
@@ -42,8 +44,8 @@ STROBE = (
     Asked("8", "how each variable was measured, alike in all groups"),
     Asked("9", "what was done about bias"),
     Asked("10", "how the size of the study was arrived at"),
-    Asked("11", "how numbers were used, how groups were cut", METHODS, METHODS),
-    Asked("12a", "statistical methods and control of confounding", METHODS, METHODS),
+    Asked("11", "how numbers were used, how groups were cut", METHODS, METHODS, METHODS),
+    Asked("12a", "statistical methods and control of confounding", METHODS, METHODS, METHODS),
     Asked("12b", "subgroups and interactions"),
     Asked("12c", "missing data", METHODS, METHODS),
     Asked("12d", "loss to follow-up", f"{METHODS}; {LIMITS}", LIMITS),
@@ -54,13 +56,13 @@ STROBE = (
     Asked("14a", "who the participants are"),
     Asked("14b", "missing values of each variable", WHO, WHO),
     Asked("14c", "length of follow-up", WHO, "Mean and median times"),
-    Asked("15", "outcomes over time", "the section of each outcome", "Shares over time"),
-    Asked("16a", "estimates with precision, and what was adjusted for", ANSWER, "What goes with it"),
+    Asked("15", "outcomes over time", "the section of each outcome", "Shares over time", ANSWER),
+    Asked("16a", "estimates with precision, and what was adjusted for", ANSWER, "What goes with it", ANSWER),
     Asked("16b", "where numbers were cut into categories"),
     Asked("16c", "relative risks as absolute ones", "", "Shares over time"),
     Asked("17", "other analyses", DOUBTS, "Do hazard ratios change over time?"),
-    Asked("18", "key results", ANSWER, ANSWER),
-    Asked("19", "limits, with direction and size of bias", f"{LIMITS}; {DOUBTS}", LIMITS),
+    Asked("18", "key results", ANSWER, ANSWER, ANSWER),
+    Asked("19", "limits, with direction and size of bias", f"{LIMITS}; {DOUBTS}", LIMITS, f"{LIMITS} (in words only)"),
     Asked("20", "careful interpretation beside other evidence"),
     Asked("21", "to whom the results apply"),
     Asked("22", "funding"),
@@ -80,17 +82,17 @@ STARI = (
     Asked("12", "aims and outcomes of a process evaluation"),
     Asked("13", "how costs were measured"),
     Asked("14", "reasons for the sample size"),
-    Asked("15", "methods of analysis and why they were chosen", METHODS, METHODS),
+    Asked("15", "methods of analysis and why they were chosen", METHODS, METHODS, METHODS),
     Asked("16", "subgroups set beforehand"),
-    Asked("17", "share recruited, and who they are", f"{WHO} (numbers only)", f"{WHO} (numbers only)"),
-    Asked("18", "outcomes of strategy and intervention", ANSWER, ANSWER),
+    Asked("17", "share recruited, and who they are", *[f"{WHO} (numbers only)"] * 3),
+    Asked("18", "outcomes of strategy and intervention", ANSWER, ANSWER, ANSWER),
     Asked("19", "data on the process"),
     Asked("20", "resources and costs"),
     Asked("21", "how representative subgroups were, and their outcomes"),
     Asked("22", "fidelity to plan, and adaptation"),
     Asked("23", "changes of context during the study"),
     Asked("24", "harms and unintended effects"),
-    Asked("25", "findings, strengths and limits, other studies", f"{LIMITS} (limits only)", f"{LIMITS} (limits only)"),
+    Asked("25", "findings, strengths and limits, other studies", *[f"{LIMITS} (limits only)"] * 3),
     Asked("26", "what follows for policy, practice and research"),
     Asked("27", "approvals, ethics, registration, funding, interests"),
 )
@@ -101,15 +103,20 @@ LEVEL = (
     Asked("3", "at which level outcome and predictors are measured"),
     Asked("4a", "diagram of the levels"),
     Asked("4b", "why the analysis is at its level"),
-    Asked("5a", "members of each level, and how they were selected", f"{WHO} (numbers only)"),
+    Asked(
+        "5a",
+        "members of each level, and how they were selected",
+        f"{WHO} (numbers only)",
+        cells=f"{WHO} (numbers only)",
+    ),
     Asked("5b", "follow-up and spacing of times", "the section of each outcome"),
     Asked("5c", "patterns of missing values, imbalance", WHO),
-    Asked("6a", "equation with random effects", METHODS),
+    Asked("6a", "equation with random effects", METHODS, cells=METHODS),
     Asked("6b", "variables and their levels", METHODS),
     Asked("7a", "sample size, with ICC or variance partition and inflation at each level"),
     Asked("7b", "where the ICC that it rests on comes from"),
     # The list goes on; what follows could not be read, and nothing is put in its place.
-    Asked("8a", "statistical methods", f"{METHODS}; {BELIEVED}"),
+    Asked("8a", "statistical methods", f"{METHODS}; {BELIEVED}", cells=f"{METHODS}; {BELIEVED}"),
 )
 LISTS = {
     "STROBE, cohort studies": ("von Elm et al. 2007, STROBE: doi 10.1371/journal.pmed.0040296", STROBE),
@@ -122,10 +129,13 @@ LISTS = {
 
 
 def checklists(kinds: Iterable[str]) -> list[Block]:
-    """Return the checklists: what a report of such analyses ("comparison", "survival") fills, and what is open."""
+    """Return the checklists: what a report of such analyses fills, and what is open.
+
+    Analyses are "comparison", "survival", and of a batch "cells of cohorts" or "cells".
+    """
     kinds, cited, tables, counted = set(kinds), [], list[Block](), []
     for name, (source, items) in LISTS.items():
-        if items is LEVEL and "comparison" not in kinds:
+        if items is LEVEL and not {"comparison", OF_COHORTS} & kinds:
             continue
         rows = [{"Item": item.number, "Asks for": item.asks, "In this report": item.filled(kinds)} for item in items]
         filled = sum(row["In this report"] != OPEN for row in rows)
