@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 from functools import partial
-from multiprocessing import get_context
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -176,10 +177,26 @@ def test_what_dies_in_a_process_of_its_own_takes_nothing_with_it() -> None:
         _parallel.apart(partial(int, "x"))
 
 
-def test_a_daemon_makes_the_calls_itself() -> None:
-    with get_context("spawn").Pool(1) as pool:
-        assert pool.apply(own_process)
+DAEMON = """
+import os
+from multiprocessing import get_context
+
+from implstats import _parallel
 
 
-def own_process() -> bool:
+def own_process():
     return _parallel.apart(os.getpid) == [os.getpid()]
+
+
+if __name__ == "__main__":
+    with get_context("spawn").Pool(1) as pool:
+        print(pool.apply(own_process))
+"""
+
+
+def test_a_daemon_makes_the_calls_itself(tmp_path: Path) -> None:
+    script = tmp_path / "daemon.py"
+    script.write_text(DAEMON, encoding="utf-8")
+    here = os.environ | {"PYTHONPATH": str(Path(_parallel.__file__).parents[1])}
+    done = subprocess.run([sys.executable, str(script)], env=here, capture_output=True, text=True, timeout=120)
+    assert (done.stdout.strip(), done.returncode) == ("True", 0), done.stderr
