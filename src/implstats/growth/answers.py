@@ -60,6 +60,10 @@ class CohortAnswers:
         """Return the contrast (times, p) that gives a cohort's marginal means."""
 
     @abstractmethod
+    def _estimate(self, rows: Floats) -> Floats:
+        """Return the estimates of contrasts."""
+
+    @abstractmethod
     def _linear(self, rows: Floats, df: str) -> tuple[Floats, Floats, Floats]:
         """Return estimates, standard errors and df of contrasts."""
 
@@ -241,10 +245,10 @@ class CohortAnswers:
         for c, name in enumerate(self.cohorts):
             for against in [None, 0] if c else [None]:
                 rows = sign * self._change_rows(c, times) / sds[c][0]
-                uncertain = [(c, self._linear(rows, df)[0])]
+                uncertain = [(c, self._estimate(rows))]
                 if against is not None:
                     minus = sign * self._change_rows(0, times) / sds[0][0]
-                    uncertain.append((0, self._linear(minus, df)[0]))
+                    uncertain.append((0, self._estimate(minus)))
                     rows = rows - minus
                 d, se, dof = self._linear(rows, df)
                 estimate.append(d)
@@ -376,7 +380,7 @@ class CohortAnswers:
         b_rows = sign * self._change_rows(0, times)
         for c, name in self._compared():
             a_rows = sign * self._change_rows(c, times)
-            a, b = self._linear(a_rows, df)[0], self._linear(b_rows, df)[0]
+            a, b = self._estimate(a_rows), self._estimate(b_rows)
             for k, t in enumerate(times):
                 beyond = self.extrapolated(c, t) or self.extrapolated(0, t)
                 label = {"cohort": name, "reference": self.reference, "time": t, "extrapolated": beyond}

@@ -140,8 +140,11 @@ class FixedEffects(Result):
             raise DataError("df='kenward-roger': defined for method='reml' only; refit, or use df='satterthwaite'")
         return df
 
+    def _estimate(self, rows: Floats) -> Floats:
+        return np.asarray(rows @ self.fit.beta)
+
     def _linear(self, rows: Floats, df: str) -> tuple[Floats, Floats, Floats]:
-        estimate = rows @ self.fit.beta
+        estimate = self._estimate(rows)
         if self._df(df) == "normal":
             variance = np.einsum("kp,pq,kq->k", rows, self.fit.vcov, rows)
             return estimate, np.sqrt(np.maximum(variance, 0.0)), np.full(len(rows), np.inf)
